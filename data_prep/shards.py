@@ -1,0 +1,266 @@
+"""The shard format: Arrow files of clustered RNA records beside a manifest; writer and reader.
+
+A data folder holds `manifest.json` and `shards/{train,validation}-00000.arrow`. Each shard is one
+uncompressed record batch, so that opening it maps the file and reads nothing. Records of a cluster
+are adjacent and never straddle two shards. Sequences are upper-case ASCII in the RNA form: U, never
+T. Offsets are 64 bit, because a cluster of ribosomal RNAs can pass two billion letters.
+"""
+
+import hashlib
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation")
+UNKNOWN_RNA_TYPE = "unknown"
+MANIFEST_NAME = "manifest.json"
+SHARDS_FOLDER = "shards"
+DEFAULT_MAX_SHARD_NT = 256_000_000
+
+SHARD_SCHEMA = pa.schema(
+    [
+        pa.field("sequence", pa.large_binary(), nullable=False),
+        pa.field("id", pa.large_string(), nullable=False),
+        pa.field("cluster", pa.int64(), nullable=False),
+        pa.field("source", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("rna_type", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    ]
+)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a data folder's manifest; refuse a missing one and a format of another version."""
+    path = _manifest_path(folder)
+    manifest = json.loads(path.read_text())
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {version}, this code reads {FORMAT_VERSION}: "
+            "prepare the data again with `make data`"
+        )
+    return manifest
+
+
+def hash_manifest(folder: Path) -> str:
+    """Return the SHA-256 over the manifest's bytes: the name of this data set.
+
+    The manifest holds the hash of every shard and neither times nor absolute paths, so equal
+    inputs, parameters and tools give the equal hash on any machine.
+    """
+    return hash_file(_manifest_path(folder))
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest under a temporary name and rename it: it is whole or absent."""
+    scratch = folder / f"{MANIFEST_NAME}.partial"
+    scratch.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    scratch.replace(folder / MANIFEST_NAME)
+
+
+def open_split(folder: Path, split: str) -> "Split":
+    """Open one split of a prepared data folder, without reading its records."""
+    return Split(folder, split)
+
+
+class Split:
+    """The memory-mapped records of one split, numbered 0..num_records-1, cluster after cluster.
+
+    Arrays over all records are made on first use and kept; pickling sends only the folder's name,
+    and the receiver maps the files again.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+        self.folder = Path(folder)
+        self.split = split
+        manifest = read_manifest(self.folder)
+        self.rna_types: tuple[str, ...] = tuple(manifest["rna_types"])
+        entries = manifest["splits"][split]["shards"]
+        self._shards = [_Shard(self.folder, entry, self.rna_types) for entry in entries]
+        record_starts = [0]
+        for shard in self._shards:
+            record_starts.append(record_starts[-1] + shard.num_records)
+        self._record_starts = record_starts
+        self.num_records: int = record_starts[-1]
+        self.num_clusters: int = sum(entry["clusters"] for entry in entries)
+        self.num_nt: int = sum(entry["nt"] for entry in entries)
+
+    def __reduce__(self) -> tuple[type["Split"], tuple[Path, str]]:
+        return Split, (self.folder, self.split)
+
+    def __len__(self) -> int:
+        return self.num_records
+
+    def __repr__(self) -> str:
+        return (
+            f"Split({str(self.folder)!r}, {self.split!r}: {self.num_records} records, "
+            f"{self.num_clusters} clusters, {self.num_nt} nt)"
+        )
+
+    @cached_property
+    def cluster_starts(self) -> np.ndarray:
+        """Record index at which each cluster begins, and the end: int64, num_clusters + 1."""
+        starts = [np.zeros(0, np.int64)]
+        for first, shard in zip(self._record_starts, self._shards, strict=False):
+            starts.append(first + find_cluster_starts(shard.clusters))
+        starts = np.append(np.concatenate(starts), np.int64(self.num_records))
+        assert len(starts) == self.num_clusters + 1, (
+            "manifest and shards count clusters differently"
+        )
+        return starts
+
+    @cached_property
+    def lengths_nt(self) -> np.ndarray:
+        """Length of each record in nucleotides: int32, num_records."""
+        lengths = [np.diff(shard.offsets).astype(np.int32) for shard in self._shards]
+        return np.concatenate([np.zeros(0, np.int32), *lengths])
+
+    @cached_property
+    def rna_type_ids(self) -> np.ndarray:
+        """Index of each record's type in `rna_types`: int32, num_records."""
+        return np.concatenate([np.zeros(0, np.int32), *(s.rna_type_ids for s in self._shards)])
+
+    def sequence(self, index: int) -> np.ndarray:
+        """Return one record's letters as a read-only view of the mapped file: uint8 ASCII."""
+        shard, row = self._locate(index)
+        return shard.letters[shard.offsets[row] : shard.offsets[row + 1]]
+
+    def id(self, index: int) -> str:
+        """Return one record's identifier."""
+        shard, row = self._locate(index)
+        return shard.batch.column("id")[row].as_py()
+
+    def cluster(self, index: int) -> int:
+        """Return the number of one record's cluster, unique over both splits."""
+        shard, row = self._locate(index)
+        return int(shard.clusters[row])
+
+    def source(self, index: int) -> str:
+        """Return the name of the input file that one record came from."""
+        shard, row = self._locate(index)
+        return shard.batch.column("source")[row].as_py()
+
+    def _locate(self, index: int) -> tuple["_Shard", int]:
+        if not 0 <= index < self.num_records:
+            raise IndexError(f"record {index} of {self.num_records} in {self.split}")
+        number = bisect_right(self._record_starts, index) - 1
+        return self._shards[number], index - self._record_starts[number]
+
+
+class _Shard:
+    """One mapped shard: its record batch, and NumPy views of the columns that training reads."""
+
+    def __init__(self, folder: Path, entry: dict[str, Any], rna_types: tuple[str, ...]) -> None:
+        path = folder / entry["file"]
+        size = path.stat().st_size if path.is_file() else 0
+        if size != entry["bytes"]:
+            raise ValueError(
+                f"{path} holds {size} bytes, {MANIFEST_NAME} says {entry['bytes']}: "
+                "the folder was copied in part or changed; run `make data` or copy it again"
+            )
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        if batch.schema != SHARD_SCHEMA:
+            raise ValueError(f"{path} has another schema than this code: run `make data` again")
+        if tuple(batch.column("rna_type").dictionary.to_pylist()) != rna_types:
+            raise ValueError(f"{path} knows other RNA types than {MANIFEST_NAME}: run `make data`")
+        self.batch = batch
+        self.num_records: int = batch.num_rows
+        _, offsets, letters = batch.column("sequence").buffers()
+        self.offsets = np.frombuffer(offsets, np.int64, count=self.num_records + 1)
+        self.letters = np.frombuffer(letters, np.uint8)
+        self.clusters = batch.column("cluster").to_numpy()
+        self.rna_type_ids = batch.column("rna_type").indices.to_numpy()
+
+
+def write_shards(
+    folder: Path,
+    split: str,
+    *,
+    records: pa.Table,
+    order: np.ndarray,
+    max_shard_nt: int = DEFAULT_MAX_SHARD_NT,
+) -> list[dict[str, Any]]:
+    """Write `records`, taken in `order`, as the shards of one split; return their manifest entries.
+
+    `records` has the columns of `SHARD_SCHEMA` and may be mapped: one shard at a time is in memory.
+    A shard ends with a cluster and holds at most `max_shard_nt` letters, unless one cluster alone
+    has more.
+    """
+    clusters = records.column("cluster").to_numpy()[order]
+    starts = find_cluster_starts(clusters)
+    if len(np.unique(clusters[starts])) != len(starts):
+        raise ValueError(f"records of one cluster must be adjacent in `order` (split {split})")
+    lengths_nt = pc.call_function("binary_length", [records.column("sequence")]).to_numpy()[order]
+    cluster_nt = np.add.reduceat(lengths_nt, starts) if len(starts) else lengths_nt
+    (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+    bounds = np.append(starts, len(order))
+    entries = []
+    for number, (first, last) in enumerate(_cut_at_clusters(cluster_nt, max_shard_nt)):
+        start, stop = bounds[first], bounds[last]
+        path = folder / SHARDS_FOLDER / f"{split}-{number:05d}.arrow"
+        chunk = records.select(SHARD_SCHEMA.names).take(order[start:stop])
+        _write_shard(path, chunk.cast(SHARD_SCHEMA).combine_chunks())
+        entries.append(
+            {
+                "file": f"{SHARDS_FOLDER}/{path.name}",
+                "sha256": hash_file(path),
+                "bytes": path.stat().st_size,
+                "records": int(stop - start),
+                "clusters": last - first,
+                "nt": int(lengths_nt[start:stop].sum()),
+            }
+        )
+    return entries
+
+
+def find_cluster_starts(clusters: np.ndarray) -> np.ndarray:
+    """Return the positions at which the cluster number differs from the one before: int64."""
+    if not len(clusters):
+        return np.zeros(0, np.int64)
+    return np.concatenate([[0], np.flatnonzero(np.diff(clusters)) + 1]).astype(np.int64)
+
+
+def _cut_at_clusters(cluster_nt: np.ndarray, max_shard_nt: int) -> Iterator[tuple[int, int]]:
+    """Yield the first cluster and the one past the last of each shard."""
+    ends = np.cumsum(cluster_nt)
+    first, nt_before = 0, 0
+    while first < len(cluster_nt):
+        last = max(first + 1, int(np.searchsorted(ends, nt_before + max_shard_nt, side="right")))
+        yield first, last
+        first, nt_before = last, int(ends[last - 1])
+
+
+def _write_shard(path: Path, records: pa.Table) -> None:
+    """Write one shard under a temporary name, flush it to the disk and rename it."""
+    scratch = path.with_name(f"{path.name}.partial")
+    with scratch.open("wb") as file:
+        with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
+            writer.write_table(records, max_chunksize=records.num_rows)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def _manifest_path(folder: Path) -> Path:
+    path = Path(folder) / MANIFEST_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no prepared data in {folder} ({path} is missing): run `make data`"
+        )
+    return path
