@@ -1,0 +1,1 @@
+"""GPU code and its plain PyTorch truth: imports torch and triton only."""
