@@ -118,7 +118,7 @@ class Split:
         """Record index at which each cluster begins, and the end: int64, num_clusters + 1."""
         starts = [np.zeros(0, np.int64)]
         for first, shard in zip(self._record_starts, self._shards, strict=False):
-            starts.append(first + find_cluster_starts(shard.clusters))
+            starts.append(first + find_run_starts(shard.clusters))
         starts = np.append(np.concatenate(starts), np.int64(self.num_records))
         assert len(starts) == self.num_clusters + 1, (
             "manifest and shards count clusters differently"
@@ -203,7 +203,7 @@ def write_shards(
     has more.
     """
     clusters = records.column("cluster").to_numpy()[order]
-    starts = find_cluster_starts(clusters)
+    starts = find_run_starts(clusters)
     if len(np.unique(clusters[starts])) != len(starts):
         raise ValueError(f"records of one cluster must be adjacent in `order` (split {split})")
     lengths_nt = pc.call_function("binary_length", [records.column("sequence")]).to_numpy()[order]
@@ -214,8 +214,7 @@ def write_shards(
     for number, (first, last) in enumerate(_cut_at_clusters(cluster_nt, max_shard_nt)):
         start, stop = bounds[first], bounds[last]
         path = folder / SHARDS_FOLDER / f"{split}-{number:05d}.arrow"
-        chunk = records.select(SHARD_SCHEMA.names).take(order[start:stop])
-        _write_shard(path, chunk.cast(SHARD_SCHEMA).combine_chunks())
+        _write_shard(path, _gather(records.select(SHARD_SCHEMA.names), order[start:stop]))
         entries.append(
             {
                 "file": f"{SHARDS_FOLDER}/{path.name}",
@@ -229,11 +228,11 @@ def write_shards(
     return entries
 
 
-def find_cluster_starts(clusters: np.ndarray) -> np.ndarray:
-    """Return the positions at which the cluster number differs from the one before: int64."""
-    if not len(clusters):
+def find_run_starts(values: np.ndarray) -> np.ndarray:
+    """Return the positions at which a value differs from the one before: int64."""
+    if not len(values):
         return np.zeros(0, np.int64)
-    return np.concatenate([[0], np.flatnonzero(np.diff(clusters)) + 1]).astype(np.int64)
+    return np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1]).astype(np.int64)
 
 
 def _cut_at_clusters(cluster_nt: np.ndarray, max_shard_nt: int) -> Iterator[tuple[int, int]]:
@@ -244,6 +243,19 @@ def _cut_at_clusters(cluster_nt: np.ndarray, max_shard_nt: int) -> Iterator[tupl
         last = max(first + 1, int(np.searchsorted(ends, nt_before + max_shard_nt, side="right")))
         yield first, last
         first, nt_before = last, int(ends[last - 1])
+
+
+def _gather(records: pa.Table, order: np.ndarray) -> pa.Table:
+    """Take rows batch by batch: `Table.take` first copies every chunk of `sequence` together."""
+    batches = records.to_batches()
+    starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+    batch_of_row = np.searchsorted(starts, order, side="right") - 1
+    by_batch = np.argsort(batch_of_row, kind="stable")
+    parts = []
+    for rows in np.split(by_batch, find_run_starts(batch_of_row[by_batch])[1:]):
+        number = batch_of_row[rows[0]]
+        parts.append(batches[number].take(order[rows] - starts[number]))
+    return pa.Table.from_batches(parts).combine_chunks().take(np.argsort(by_batch))
 
 
 def _write_shard(path: Path, records: pa.Table) -> None:

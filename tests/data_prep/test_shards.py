@@ -135,3 +135,13 @@ def test_empty_split_opens(tmp_path):
     assert (split.num_records, split.num_clusters, split.num_nt) == (0, 0, 0)
     assert split.cluster_starts.tolist() == [0]
     assert len(split.lengths_nt) == len(split.rna_type_ids) == 0
+
+
+def test_gathers_from_a_chunked_table(tmp_path):
+    folder = write_tiny_data(tmp_path, train=TRAIN, validation=VALIDATION)
+    records = pa.ipc.open_file(folder / SHARDS_FOLDER / "train-00000.arrow").read_all()
+    chunked = pa.concat_tables([records.slice(3), records.slice(0, 1), records.slice(1, 2)])
+    order = np.array([4, 2, 3, 1, 0])
+    write_shards(tmp_path / "x", "train", records=chunked, order=order)
+    written = pa.ipc.open_file(tmp_path / "x" / SHARDS_FOLDER / "train-00000.arrow").read_all()
+    assert written.to_pylist() == chunked.take(order).to_pylist()
