@@ -53,13 +53,13 @@ def choose_attention(
             raise ValueError(f"attention must be auto or one of {', '.join(obstacles)}; got {name}")
         if obstacles[name]:
             raise ValueError(f"attention={name} cannot run here: {obstacles[name]}")
-        return implementations[name](), f"{name}: asked for"
+        return implementations[name](), f"{name} (asked for)"
     passed_over = []
     for candidate, obstacle in obstacles.items():
         if not obstacle:
             why = "; ".join(passed_over) or "first choice"
-            return implementations[candidate](), f"{candidate}: {why}"
-        passed_over.append(f"no {candidate}, {obstacle}")
+            return implementations[candidate](), f"{candidate} ({why})"
+        passed_over.append(f"no {candidate}: {obstacle}")
     raise AssertionError("the reference runs everywhere")
 
 

@@ -1,0 +1,1 @@
+"""Stages that run: pretraining and downstream, two wings that do not import each other."""

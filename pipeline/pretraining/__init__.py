@@ -1,0 +1,1 @@
+"""From shards to a pretrained encoder under ZeRO-3."""

@@ -1,0 +1,67 @@
+"""Named runs, as functions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...model.encoder import build_encoder_config
+from .batches import BatchConfig
+from .checkpoint import CheckpointConfig
+from .config import PretrainConfig
+from .optim import OptimConfig
+from .tracking import TrackingConfig
+
+STEPS_PER_RECIPE = 76_000
+"""Six epochs of 17 M clusters in batches of 1,344 sequences."""
+
+
+def tiny() -> PretrainConfig:
+    """Under a million parameters: minutes on two CPU cores."""
+    return PretrainConfig(
+        out=Path("runs/tiny"),
+        steps=400,
+        model=build_encoder_config("tiny", dropout=0.0),
+        batches=BatchConfig(micro_batch_tokens=2_048, global_batch_tokens=8_192),
+        optim=OptimConfig(peak_lr=2e-3, min_lr=1e-4, warmup_steps=40, decay_steps=360, beta2=0.98),
+        checkpoint=CheckpointConfig(every_steps=200, keep_last=2),
+        tracking=TrackingConfig(log_every=10, validate_every=100),
+    )
+
+
+def nano() -> PretrainConfig:
+    """7.5 M parameters, published recipe."""
+    return _published("nano", peak_lr=1e-4)
+
+
+def micro() -> PretrainConfig:
+    """33 M parameters, published recipe."""
+    return _published("micro", peak_lr=1e-4)
+
+
+def mega() -> PretrainConfig:
+    """148 M parameters, published recipe."""
+    return _published("mega", peak_lr=1e-4)
+
+
+def giga() -> PretrainConfig:
+    """651 M parameters, published recipe."""
+    return _published("giga", peak_lr=5e-5)
+
+
+PRESETS: dict[str, Callable[[], PretrainConfig]] = {
+    "tiny": tiny,
+    "nano": nano,
+    "micro": micro,
+    "mega": mega,
+    "giga": giga,
+}
+
+
+def _published(size: str, *, peak_lr: float) -> PretrainConfig:
+    """The paper's recipe, its 1,344 sequences a batch as tokens: 488 a sequence on average."""
+    return PretrainConfig(
+        out=Path("runs") / size,
+        steps=STEPS_PER_RECIPE,
+        model=build_encoder_config(size, dropout=0.1),
+        batches=BatchConfig(micro_batch_tokens=40_960, global_batch_tokens=655_360),
+        optim=OptimConfig(peak_lr=peak_lr),
+    )
