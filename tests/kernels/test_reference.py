@@ -1,0 +1,114 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from openrinalmo.kernels import reference
+from support.numerics import assert_as_accurate_as_torch
+
+LENGTHS = [[1], [5], [3, 1, 17], [16, 2, 2, 64, 1]]
+
+
+def value_and_grads(function, inputs: list[Tensor], grad: Tensor) -> list[Tensor]:
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    out = function(*leaves)
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+
+
+def naive_attention(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+    """Softmax over explicit scores with everything outside the own sequence at minus infinity."""
+    owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    outside = owner[:, None] != owner[None, :]
+    scores = torch.einsum("thk,shk->hts", q, k) / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(outside, -torch.inf).softmax(-1)
+    return torch.einsum("hts,shk->thk", weights, v)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("head_dim", [2, 24, 64])
+def test_attention_matches_a_masked_softmax(lengths, head_dim):
+    gen = torch.Generator().manual_seed(0)
+    *inputs, grad = torch.randn(4, sum(lengths), 3, head_dim, generator=gen)
+    cu_seqlens = torch.tensor([0, *lengths]).cumsum(0).int()
+
+    def packed(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return reference.attention(q, k, v, cu_seqlens, max(lengths))
+
+    def naive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return naive_attention(q, k, v, lengths)
+
+    exact = value_and_grads(naive, [x.double() for x in inputs], grad.double())
+    same = value_and_grads(naive, inputs, grad)
+    actual = value_and_grads(packed, inputs, grad)
+    # Gradients of q and k are sums of two terms of this size; with one token they cancel to zero.
+    q, k, v = inputs
+    term = (grad * v).sum(-1).abs().max() * head_dim**-0.5 * max(q.abs().max(), k.abs().max())
+    magnitudes = (0.0, term.item(), term.item(), 0.0)
+    for ours, theirs, truth, magnitude in zip(actual, same, exact, magnitudes, strict=True):
+        assert_as_accurate_as_torch(ours, theirs, truth, magnitude=magnitude)
+
+
+def test_attention_never_reads_a_neighbour():
+    gen = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 12, 2, 8, generator=gen)
+    cu_seqlens = torch.tensor([0, 4, 12]).int()
+    clean = reference.attention(q, k, v, cu_seqlens, 8)
+    for x in (q, k, v):
+        x[4:] = torch.nan
+    poisoned = reference.attention(q, k, v, cu_seqlens, 8)
+    assert torch.equal(poisoned[:4], clean[:4])
+
+
+@pytest.mark.parametrize(
+    ("cu_seqlens", "max_seqlen", "message"),
+    [
+        (torch.tensor([0, 4]).int(), 4, "to the 6 tokens"),
+        (torch.tensor([1, 6]).int(), 6, "rise from 0"),
+        (torch.tensor([0, 5, 3, 6]).int(), 6, "rise from 0"),
+        (torch.tensor([0, 6]), 6, "int32"),
+        (torch.tensor([0, 6]).int(), 5, "max_seqlen is 5 but the longest sequence has 6"),
+    ],
+)
+def test_attention_refuses_lengths_that_do_not_fit(cu_seqlens, max_seqlen, message):
+    x = torch.zeros(6, 1, 4)
+    with pytest.raises(ValueError, match=message):
+        reference.attention(x, x, x, cu_seqlens, max_seqlen)
+
+
+def test_rotary_turns_each_pair_by_position_times_frequency():
+    head_dim, position = 6, 700
+    gen = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, head_dim, generator=gen)
+    cos, sin = reference.rotary_tables(torch.tensor([position]), head_dim)
+    turned = reference.apply_rotary(x, cos, sin)
+    for pair in range(head_dim // 2):
+        angle = position * 10_000 ** (-2 * pair / head_dim)
+        as_complex = torch.complex(x[0, :, pair], x[0, :, pair + head_dim // 2])
+        expected = as_complex.to(torch.complex128) * complex(math.cos(angle), math.sin(angle))
+        actual = torch.complex(turned[0, :, pair], turned[0, :, pair + head_dim // 2])
+        torch.testing.assert_close(actual.to(torch.complex128), expected, atol=2e-4, rtol=0)
+
+
+def test_rotary_tables_stay_fp32_and_tell_late_positions_apart():
+    cos, sin = reference.rotary_tables(torch.arange(1024), 64)
+    assert cos.dtype == sin.dtype == torch.float32
+    assert len(torch.unique(torch.cat([cos, sin], 1), dim=0)) == 1024
+
+
+def test_rotary_refuses_tables_of_other_tokens():
+    cos, sin = reference.rotary_tables(torch.arange(3), 4)
+    with pytest.raises(ValueError, match=r"cos and sin must be \(4, 2\)"):
+        reference.apply_rotary(torch.zeros(4, 1, 4), cos, sin)
+    with pytest.raises(ValueError, match="even head_dim, got 5"):
+        reference.rotary_tables(torch.arange(3), 5)
+
+
+def test_swiglu_gradients_match_finite_differences():
+    gen = torch.Generator().manual_seed(0)
+    a, g = torch.randn(2, 3, 5, generator=gen, dtype=torch.float64).unbind()
+    beta = torch.tensor([0.7], dtype=torch.float64)
+    inputs = tuple(x.clone().requires_grad_() for x in (a, g, beta))
+    assert torch.autograd.gradcheck(reference.swiglu, inputs)
+    silu = torch.nn.functional.silu(a) * g
+    torch.testing.assert_close(reference.swiglu(a, g, torch.ones(1)), silu)
