@@ -156,6 +156,11 @@ class Split:
         shard, row = self._locate(index)
         return shard.batch.column("source")[row].as_py()
 
+    def iter_letters(self) -> Iterator[np.ndarray]:
+        """Yield the letters of all records, one read-only view per shard: uint8 ASCII."""
+        for shard in self._shards:
+            yield shard.letters
+
     def _locate(self, index: int) -> tuple["_Shard", int]:
         if not 0 <= index < self.num_records:
             raise IndexError(f"record {index} of {self.num_records} in {self.split}")
@@ -214,7 +219,7 @@ def write_shards(
     for number, (first, last) in enumerate(_cut_at_clusters(cluster_nt, max_shard_nt)):
         start, stop = bounds[first], bounds[last]
         path = folder / SHARDS_FOLDER / f"{split}-{number:05d}.arrow"
-        _write_shard(path, _gather(records.select(SHARD_SCHEMA.names), order[start:stop]))
+        _write_shard(path, gather(records.select(SHARD_SCHEMA.names), order[start:stop]))
         entries.append(
             {
                 "file": f"{SHARDS_FOLDER}/{path.name}",
@@ -245,7 +250,7 @@ def _cut_at_clusters(cluster_nt: np.ndarray, max_shard_nt: int) -> Iterator[tupl
         first, nt_before = last, int(ends[last - 1])
 
 
-def _gather(records: pa.Table, order: np.ndarray) -> pa.Table:
+def gather(records: pa.Table, order: np.ndarray) -> pa.Table:
     """Take rows batch by batch: `Table.take` first copies every chunk of `sequence` together."""
     batches = records.to_batches()
     starts = np.cumsum([0, *(batch.num_rows for batch in batches)])

@@ -1,0 +1,107 @@
+"""Entry of `make data`: FASTA files to clustered, split, memory-mapped shards, step by step."""
+
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+try:
+    from openrinalmo.data_prep.config import DataConfig, parse_arguments
+except ModuleNotFoundError as error:
+    sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
+from openrinalmo.data_prep.facts import collect_facts, format_summary, summarise_reports
+from openrinalmo.data_prep.publish import build_shards, is_complete, publish
+from openrinalmo.data_prep.records import build_records
+from openrinalmo.data_prep.stages import build_clusters, build_split, build_unique
+from openrinalmo.data_prep.steps import exclusive, run_step
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare the data that the command line asks for and print what came of it."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # A terminated run unwinds, and takes MMseqs2 with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run again to go on from here"))
+    try:
+        config = parse_arguments(argv)
+        manifest = prepare_data(config)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(format_summary(manifest, config.out))
+
+
+def prepare_data(config: DataConfig) -> dict[str, Any]:
+    """Run the steps that are not done, put the shards in place, return the manifest.
+
+    A step's fingerprint is what its product depends on: parameters and products before it.
+    """
+    steps = config.out / "steps"
+    with exclusive(steps):
+        facts = collect_facts(config, steps)
+        tools, parameters = facts["tools"], facts["parameters"]
+        reports = {}
+        reports["records"] = run_step(
+            steps / "records",
+            {key: parameters[key] for key in ("filter", "metadata")} | {"inputs": facts["inputs"]},
+            partial(build_records, config=config),
+        )
+        reports["unique"] = run_step(
+            steps / "unique",
+            {"records": reports["records"]["sha256"]},
+            partial(build_unique, steps=steps),
+        )
+        # The sequences alone, by their digests: other identifiers, types or orders of the files
+        # leave the clusters as they are, and so do threads and memory.
+        reports["clusters"] = run_step(
+            steps / "clusters",
+            {
+                "sequences": reports["unique"]["sequences_sha256"],
+                "mmseqs": tools["mmseqs"],
+                **parameters["cluster"],
+            },
+            partial(build_clusters, steps=steps, config=config.cluster),
+        )
+        products = {name: report["sha256"] for name, report in reports.items()}
+        reports["split"] = run_step(
+            steps / "split",
+            {**products, **parameters["split"]},
+            partial(build_split, steps=steps, config=config.split),
+        )
+        _make_shards(config, facts, reports)
+        return publish(steps / "shards", config.out)
+
+
+def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, Any]) -> None:
+    """Run the last step; all that its manifest states is in its fingerprint, but for Python."""
+    steps = config.out / "steps"
+    folder = steps / "shards"
+    if folder.exists() and not is_complete(folder, config.out):
+        logger.info("shards: missing or cut short in %s", config.out)
+        shutil.rmtree(folder)
+    facts = {**facts, **summarise_reports(reports)}
+    records = reports["records"]
+    run_step(
+        folder,
+        {
+            "products": {name: report["sha256"] for name, report in reports.items()},
+            "sources": records["sources"],
+            "rna_types": records["rna_types"],
+            "mmseqs": facts["tools"]["mmseqs"],
+            **{key: value for key, value in facts.items() if key != "tools"},
+        },
+        partial(
+            build_shards,
+            steps=steps,
+            facts=facts,
+            records_report=records,
+            max_shard_nt=config.max_shard_nt,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

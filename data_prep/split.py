@@ -1,0 +1,52 @@
+"""Train and validation: clusters drawn by the hash of their representative, RNA type by type."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_CLUSTERS = 3
+"""Clusters that a type sends to validation where a quarter of its clusters allows it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitConfig:
+    """Which clusters are held back for validation."""
+
+    validation_fraction: float = 0.05
+    """Share of each RNA type's clusters; small types give up to three."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"split.validation_fraction must be between 0 and 1, got {self.validation_fraction}"
+            )
+
+
+def choose_validation(
+    digests: np.ndarray, rna_type_ids: np.ndarray, config: SplitConfig
+) -> np.ndarray:
+    """Return which clusters are for validation: bool, one per row of `digests`.
+
+    A cluster's rank within its RNA type is a function of the seed and its representative's digest
+    alone: neither order nor names matter, and clusters added later move few others.
+    """
+    keys = _mix(digests.view(">u8").astype(np.uint64).reshape(-1, 2)[:, 0], config.seed)
+    order = np.lexsort((keys, rna_type_ids))
+    _, starts, counts = np.unique(rna_type_ids[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, counts)
+    quota = np.maximum(
+        np.rint(config.validation_fraction * counts), np.minimum(MIN_CLUSTERS, counts // 4)
+    )
+    is_validation = np.zeros(len(order), bool)
+    is_validation[order] = rank < np.repeat(quota, counts)
+    return is_validation
+
+
+def _mix(values: np.ndarray, seed: int) -> np.ndarray:
+    """Return SplitMix64's finaliser of the values, offset by the seed (Steele et al., 2014)."""
+    offset = (seed + 1) * 0x9E3779B97F4A7C15 % 2**64
+    mixed = values + np.uint64(offset)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

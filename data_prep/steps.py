@@ -1,0 +1,80 @@
+"""Steps of a preparation: each is done when its folder exists with the fingerprint it would have.
+
+A step's folder holds its product and `step.json`: the fingerprint (the parameters that matter to
+it and the hashes of what it reads) and the report (counts and hashes of what it made).
+"""
+
+import fcntl
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+STEP_FILE = "step.json"
+VERSION = 1
+"""Part of every fingerprint: raised when the code of a step changes what it makes."""
+
+
+def run_step(
+    folder: Path, fingerprint: dict[str, Any], build: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the step's report: read if the step is done, else made by `build(scratch folder)`."""
+    old = _read_step(folder)
+    fingerprint = {"version": VERSION, **fingerprint}
+    if old is not None and old["fingerprint"] == fingerprint:
+        logger.info("%s: done before, nothing to do", folder.name)
+        return old["report"]
+    logger.info("%s: %s", folder.name, _explain(old, fingerprint))
+    start = time.monotonic()
+    with finished_folder(folder) as scratch:
+        report = build(scratch)
+        seconds = round(time.monotonic() - start, 2)
+        step = {"fingerprint": fingerprint, "report": report, "seconds": seconds}
+        (scratch / STEP_FILE).write_text(json.dumps(step, indent=2) + "\n")
+    logger.info("%s: took %.1f s", folder.name, seconds)
+    return report
+
+
+@contextmanager
+def finished_folder(folder: Path) -> Iterator[Path]:
+    """Yield a scratch folder that replaces `folder` only if the body succeeds."""
+    scratch = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    yield scratch
+    if folder.exists():
+        shutil.rmtree(folder)
+    scratch.rename(folder)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; refuse if another does. The lock dies with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"another run is preparing {folder}: wait for it, or give another --out"
+            ) from error
+        yield
+
+
+def _read_step(folder: Path) -> dict[str, Any] | None:
+    path = folder / STEP_FILE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _explain(old: dict[str, Any] | None, fingerprint: dict[str, Any]) -> str:
+    if old is None:
+        return "not done yet, running"
+    before = old["fingerprint"]
+    changed = [key for key in fingerprint if fingerprint[key] != before.get(key)]
+    return f"running again, changed: {', '.join(changed) or 'the step itself'}"
