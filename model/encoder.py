@@ -26,7 +26,7 @@ class EncoderConfig:
     num_blocks: int
     num_heads: int
     ffn_dim: int = 0
-    """Published feed-forward width; 0 takes int(2/3 * 4 * embed_dim)."""
+    """Feed-forward width; 0 takes the published int(2/3 * 4 * embed_dim)."""
     attention_dropout: float = 0.1
     residual_dropout: float = 0.1
     attention: AttentionName = "auto"
@@ -46,8 +46,11 @@ class EncoderConfig:
         for name in ("attention_dropout", "residual_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"model.{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.ffn_dim == 0:
-            object.__setattr__(self, "ffn_dim", int(2 / 3 * 4 * self.embed_dim))
+
+    @property
+    def published_ffn_dim(self) -> int:
+        """Feed-forward width before alignment."""
+        return self.ffn_dim or int(2 / 3 * 4 * self.embed_dim)
 
     @property
     def head_dim(self) -> int:
@@ -82,7 +85,7 @@ class EncoderBlock(nn.Module):
             config.embed_dim, config.num_heads, dropout=config.attention_dropout
         )
         self.feed_forward_norm = nn.LayerNorm(config.embed_dim)
-        self.feed_forward = FeedForward(config.embed_dim, config.ffn_dim)
+        self.feed_forward = FeedForward(config.embed_dim, config.published_ffn_dim)
         self.residual_dropout = nn.Dropout(config.residual_dropout)
 
     def forward(

@@ -63,7 +63,7 @@ def export_published(model: MaskedLM) -> dict[str, Tensor]:
     """The model's parameters under their published keys and at their published widths."""
     ours = model.state_dict()
     state = {theirs: ours[name] for theirs, name in _OUTER_KEYS.items()}
-    ffn_dim = model.config.ffn_dim
+    ffn_dim = model.config.published_ffn_dim
     for i in range(model.config.num_blocks):
         theirs_prefix, prefix = f"transformer.blocks.{i}.", f"encoder.blocks.{i}."
         for theirs, name in _BLOCK_KEYS.items():
@@ -80,7 +80,7 @@ def export_published(model: MaskedLM) -> dict[str, Tensor]:
 def _import_published(state: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
     """Rename, join the two feed-forward branches and pad them with zeros to the stored width."""
     ours = {name: state[theirs].float() for theirs, name in _OUTER_KEYS.items()}
-    padding = aligned_width(config.ffn_dim) - config.ffn_dim
+    padding = aligned_width(config.published_ffn_dim) - config.published_ffn_dim
     for i in range(config.num_blocks):
         theirs_prefix, prefix = f"transformer.blocks.{i}.", f"encoder.blocks.{i}."
         for theirs, name in _BLOCK_KEYS.items():

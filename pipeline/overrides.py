@@ -1,7 +1,7 @@
 """`path=value` overrides on frozen dataclasses: the only way a setting is changed from outside."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -11,13 +11,17 @@ Config = TypeVar("Config")
 
 
 def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
-    """`config` with every `path=value` applied; raises `ValueError` naming path, value and cure."""
+    """`config` with every `path=value` applied; raises `ValueError` naming path, value and cure.
+
+    All are applied at once, so that settings which must fit each other can change together.
+    """
+    changes: dict[tuple[str, ...], str] = {}
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals or not path:
             raise ValueError(f"{override!r} is no setting: write path=value, such as steps=1000")
-        config = _set(config, path.split("."), text, path)
-    return config
+        changes[tuple(path.split("."))] = text
+    return _replace(config, changes, ())
 
 
 def describe(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -32,22 +36,33 @@ def describe(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _set(config: Any, names: list[str], text: str, path: str) -> Any:
-    name, *rest = names
+def _replace(config: Any, changes: Mapping[tuple[str, ...], str], above: tuple[str, ...]) -> Any:
+    """`config`, which stands at the path `above`, with the changes to it and below it."""
+    by_field: dict[str, dict[tuple[str, ...], str]] = {}
+    for (name, *rest), text in changes.items():
+        by_field.setdefault(name, {})[tuple(rest)] = text
     known = [field.name for field in fields(config)]
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
-        raise ValueError(f"no field {name!r} in {type(config).__name__} (from {path!r}); {hint}")
-    current = getattr(config, name)
-    if rest:
-        if not is_dataclass(current):
-            raise ValueError(f"{path!r} goes below {name!r}, which is a single value: {current!r}")
-        return replace(config, **{name: _set(current, rest, text, path)})
-    if is_dataclass(current):
-        inner = ", ".join(f"{path}.{field.name}" for field in fields(current))
-        raise ValueError(f"{path} is a group of settings; set one of {inner}")
-    return replace(config, **{name: _parse(text, get_type_hints(type(config))[name], path)})
+    values = {}
+    for name, inner in by_field.items():
+        path = ".".join((*above, name))
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            raise ValueError(
+                f"no field {name!r} in {type(config).__name__} (from {path!r}); {hint}"
+            )
+        current = getattr(config, name)
+        if is_dataclass(current):
+            if () in inner:
+                group = ", ".join(f"{path}.{field.name}" for field in fields(current))
+                raise ValueError(f"{path} is a group of settings; set one of {group}")
+            values[name] = _replace(current, inner, (*above, name))
+        elif () not in inner:
+            deeper = ".".join((path, *next(iter(inner))))
+            raise ValueError(f"{deeper!r} goes below {name!r}, a single value: {current!r}")
+        else:
+            values[name] = _parse(inner[()], get_type_hints(type(config))[name], path)
+    return replace(config, **values)
 
 
 def _parse(text: str, kind: Any, path: str) -> Any:

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print every setting and stop")
     parser.add_argument("--local_rank", type=int, help="set by launchers; not used")
     parser.add_argument("settings", nargs="*", metavar="path=value")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
 
     try:
         config = apply_overrides(PRESETS[arguments.preset](), arguments.settings)

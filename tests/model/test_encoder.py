@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openrinalmo.model import alphabet
-from openrinalmo.model.encoder import EncoderConfig, build_encoder_config
+from openrinalmo.model.encoder import EncoderBlock, EncoderConfig, build_encoder_config
 from openrinalmo.model.feed_forward import aligned_width
 from openrinalmo.model.masked_lm import IGNORE_INDEX, MaskedLM, masked_lm_loss_sum
 from openrinalmo.model.upstream import export_published, published_shapes
@@ -124,14 +124,17 @@ def test_the_head_on_chosen_rows_equals_those_rows_of_the_head_on_all(model):
 def test_padding_neurons_stay_zero_and_change_nothing_in_training():
     config = EncoderConfig(embed_dim=40, num_blocks=1, num_heads=5)
     model = build_random_twin(config, seed=0).double()
-    feed_forward = model.encoder.blocks[0].feed_forward
+    block = model.encoder.blocks[0]
+    assert isinstance(block, EncoderBlock)
+    feed_forward = block.feed_forward
     ffn_dim, stored = feed_forward.ffn_dim, feed_forward.out.shape[1]
     assert (ffn_dim, stored) == (106, 128)
     narrow = {k: v.clone().requires_grad_() for k, v in export_published(model).items()}
     # A large eps: with a small one, Adam makes whole steps of gradients that are only rounding.
-    settings = {"lr": 1e-2, "weight_decay": 0.1, "eps": 1e-4}
-    optimizer = torch.optim.AdamW(model.parameters(), **settings)
-    narrow_optimizer = torch.optim.AdamW(narrow.values(), **settings)
+    optimizer, narrow_optimizer = (
+        torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1, eps=1e-4)
+        for parameters in (model.parameters(), narrow.values())
+    )
     ids, cu_seqlens, max_seqlen = pack("GGGAAACUUCGGUUUCCCAN")
     for _ in range(5):
         for output, step in (

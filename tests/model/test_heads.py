@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from openrinalmo.model.heads import (
     BasePairHead,
     base_pair_loss,
