@@ -20,7 +20,7 @@ from support.corpora import make_corpus
 from support.launch import run_pretrain, run_script
 
 # Three packs a step: on two ranks the second micro-step of one rank only fills in.
-SMALL = [
+SMALL = (
     "model.embed_dim=30",
     "model.num_blocks=2",
     "model.num_heads=3",
@@ -32,7 +32,7 @@ SMALL = [
     "optim.max_grad_norm=0.5",
     "tracking.log_every=1",
     "checkpoint.every_steps=10",
-]
+)
 DROPOUT = ("model.attention_dropout=0.1", "model.residual_dropout=0.1")
 
 

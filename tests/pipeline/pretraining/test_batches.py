@@ -39,7 +39,7 @@ def test_a_pack_is_the_same_whenever_and_in_whatever_order_it_is_asked_for(split
     second = [backwards.pack(number) for number in reversed(range(25))][::-1]
     for a, b in zip(first, second, strict=True):
         for x, y in zip(a, b, strict=True):
-            assert torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
+            assert torch.equal(torch.as_tensor(x), torch.as_tensor(y))
 
 
 def test_an_epoch_shows_every_cluster_once_whole_or_as_a_window_without_the_cut_ends(split):

@@ -1,0 +1,101 @@
+# OpenRiNALMo. `make` or `make help` lists what there is; every variable below may be set by you.
+
+PYTHON ?= python3
+VENV ?= .venv
+FASTA ?=
+METADATA ?=
+CORPUS ?= runs/data
+PRESET ?= tiny
+RUN ?= runs/$(PRESET)
+RANKS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU | sed 's/^0$$/2/')
+SETTINGS ?=
+CHECKPOINT ?= $(RUN)
+DATA ?=
+EVAL_PRESET ?= full
+EVAL_OUT ?= $(if $(DATA),$(RUN)/families-archiveii,$(RUN)/families)
+EVAL_SETTINGS ?=
+TESTS ?= tests
+QUICKSTART ?= runs/quickstart
+
+# `deepspeed pipeline/pretrain.py` would put pipeline/ itself on the import path.
+export PYTHONSAFEPATH := 1
+export DEEPSPEED_LOG_LEVEL ?= warning
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart data pretrain eval-families test test-gpu lint format types layers \
+	check bench wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make data FASTA='a.fa.gz b.fa' CORPUS=runs/mine        your own sequences"
+	@echo "  make pretrain PRESET=nano CORPUS=runs/mine RANKS=8     SETTINGS='steps=1000 optim.peak_lr=1e-4'"
+	@echo "  make eval-families CHECKPOINT=runs/nano DATA=folder    DATA holds ArchiveII; default the sample"
+
+install: $(INSTALLED) ## create .venv with the pinned versions; needs no root
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch setuptools wheel
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation deepspeed
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,baselines]'
+	@mkdir -p .typing/openrinalmo
+	@for folder in data_prep ds_configs kernels model pipeline; do \
+		ln -sfn ../../$$folder .typing/openrinalmo/$$folder; done
+	@touch $@
+
+quickstart: install ## the main job end to end on the embedded sample, on two CPU cores
+	@$(MAKE) --no-print-directory data CORPUS=$(QUICKSTART)/data FASTA= METADATA=
+	@$(MAKE) --no-print-directory pretrain PRESET=tiny CORPUS=$(QUICKSTART)/data RUN=$(QUICKSTART)/tiny RANKS=2
+	@$(MAKE) --no-print-directory eval-families CHECKPOINT=$(QUICKSTART)/tiny DATA= \
+		EVAL_PRESET=quick EVAL_OUT=$(QUICKSTART)/families
+	@$(BIN)/python pipeline/show_run.py $(QUICKSTART)/tiny --data $(QUICKSTART)/data
+	@echo "  scores           $(QUICKSTART)/families"
+
+data: install ## FASTA (default: the embedded sample) to clusters to shards in CORPUS
+	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA))
+
+pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ranks; resumes by itself
+	$(BIN)/deepspeed --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
+		data=$(CORPUS) out=$(RUN) $(SETTINGS)
+
+eval-families: install ## score CHECKPOINT on held-out families: the sample's, or ArchiveII in DATA
+	$(BIN)/python pipeline/eval_families.py --checkpoint $(CHECKPOINT) $(if $(DATA),--data $(DATA)) \
+		--preset $(EVAL_PRESET) --out $(EVAL_OUT) $(EVAL_SETTINGS)
+
+test: install ## every test that needs no GPU
+	$(BIN)/python -m pytest -m "not gpu" $(TESTS)
+
+test-gpu: install ## the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu $(TESTS)
+
+lint: install ## check style; edits nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## fix style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install ## pyright over the whole tree
+	$(BIN)/pyright
+
+layers: install ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types layers test ## exactly what CI runs
+
+bench: install ## append rows to benchmarks/results.csv
+	$(BIN)/python benchmarks/run_all.py
+
+wheel: install ## build the wheel into dist/
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean: ## delete the environment, builds and caches; runs/ stays
+	rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
