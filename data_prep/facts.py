@@ -14,6 +14,8 @@ from .config import DataConfig
 from .mmseqs import find_mmseqs, read_version
 from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, hash_file, hash_manifest
 
+MAX_TYPE_ROWS = 10
+
 
 def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
     """Return what is known before the first step; neither paths nor times, so that runs compare."""
@@ -84,9 +86,11 @@ def _iter_summary(manifest: dict[str, Any], out: Path) -> Iterator[str]:
     for split in SPLITS:
         part = manifest["splits"][split]
         yield _format_row(split, part)
-        for rna_type, row in part["rna_types"].items():
-            if row["records"]:
-                yield _format_row(f"  {rna_type}", row)
+        by_clusters = sorted(part["rna_types"].items(), key=lambda item: -item[1]["clusters"])
+        for rna_type, row in by_clusters[:MAX_TYPE_ROWS]:
+            yield _format_row(f"  {rna_type[:20]}", row)
+        if hidden := len(by_clusters[MAX_TYPE_ROWS:]):
+            yield f"  and {hidden} more RNA types, in the manifest"
         yield f"  unigram entropy {part['unigram_entropy_nats_per_nt']:.4f} nats/nt"
     yield ""
     yield f"manifest    {out / MANIFEST_NAME} (sha256 {hash_manifest(out)[:12]})"

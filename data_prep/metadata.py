@@ -8,6 +8,8 @@ from pathlib import Path
 from .archives import ArchiveError, open_unpacked
 
 TYPE_COLUMNS = ("rna_type", "type")
+NO_TYPE = ("", "-", ".", "NA")
+"""How tables write that a type is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +40,8 @@ def read_rna_types(config: MetadataConfig) -> dict[str, str]:
                         f"{config.path}, line {rows.line_num}: {len(row)} fields, "
                         f"the first line has {len(columns)}"
                     )
-                if rna_type := row[type_index].strip():
+                rna_type = row[type_index].strip()
+                if rna_type not in NO_TYPE:
                     rna_type = interned.setdefault(rna_type, rna_type)
                     rna_types.setdefault(row[id_index], rna_type)
     except (ArchiveError, UnicodeDecodeError, csv.Error) as error:

@@ -59,8 +59,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def hash_manifest(folder: Path) -> str:
     """Return the SHA-256 over the manifest's bytes: the name of this data set.
 
-    The manifest holds the hash of every shard and neither times nor absolute paths, so equal
-    inputs, parameters and tools give the equal hash on any machine.
+    The manifest holds the hash of every shard, and neither times nor paths of this machine.
     """
     return hash_file(_manifest_path(folder))
 
@@ -89,10 +88,13 @@ class Split:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
         self.folder = Path(folder)
         self.split = split
+        opened = hash_manifest(self.folder)
         manifest = read_manifest(self.folder)
         self.rna_types: tuple[str, ...] = tuple(manifest["rna_types"])
         entries = manifest["splits"][split]["shards"]
         self._shards = [_Shard(self.folder, entry, self.rna_types) for entry in entries]
+        if hash_manifest(self.folder) != opened:  # it is removed before its shards are replaced
+            raise RuntimeError(f"{self.folder} was prepared again while it was opened: try again")
         record_starts = [0]
         for shard in self._shards:
             record_starts.append(record_starts[-1] + shard.num_records)
