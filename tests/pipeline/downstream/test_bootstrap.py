@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from openrinalmo.pipeline.downstream.bootstrap import BootstrapConfig, estimate_mean
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from openrinalmo.pipeline.downstream.dot_bracket import build_dot_bracket, parse_dot_bracket
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from openrinalmo.pipeline.downstream.dot_bracket import parse_dot_bracket
 from openrinalmo.pipeline.downstream.scoring import count_pairs, pool_counts, score_pairs
 from openrinalmo.pipeline.downstream.structure import build_contact_map, read_contact_map

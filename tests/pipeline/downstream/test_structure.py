@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from openrinalmo.pipeline.downstream.structure import (
     THRESHOLD_GRID,
     build_contact_map,

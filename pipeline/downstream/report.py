@@ -1,0 +1,115 @@
+"""Write a scorecard: text, Markdown with its picture, CSV and JSON, each signed."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .chart import draw_families
+from .scorecard import Scorecard, build_signature, format_markdown, format_text
+
+TEXT, MARKDOWN, PICTURE = "families.txt", "families.md", "families.svg"
+SCORES, SEQUENCES, FACTS = "families.csv", "sequences.csv", "families.json"
+
+
+def write_report(card: Scorecard, folder: Path) -> list[Path]:
+    """Write every form of the scorecard into `folder`; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(folder / TEXT, format_text(card) + "\n")
+    _write_text(folder / MARKDOWN, format_markdown(card, picture=PICTURE))
+    _write_text(folder / PICTURE, draw_families(card))
+    _write_text(folder / FACTS, json.dumps(_build_facts(card), indent=1) + "\n")
+    _write_csv(folder / SCORES, _iter_score_rows(card))
+    _write_csv(folder / SEQUENCES, _iter_sequence_rows(card))
+    return [folder / name for name in (TEXT, MARKDOWN, PICTURE, FACTS, SCORES, SEQUENCES)]
+
+
+def _build_facts(card: Scorecard) -> dict[str, Any]:
+    """What was measured, on what and how, without the single sequences."""
+    return {
+        "signature": build_signature(card),
+        "benchmark": {"name": card.benchmark.name, "sha256": card.benchmark.sha256},
+        "checkpoint": card.checkpoint,
+        "config": asdict(card.config),
+        "threshold_from": "best mean relaxed F1 on validation RNAs of the families not held out",
+        "folds": [
+            {
+                "family": fold.family,
+                "num_test": len(fold.test),
+                "num_train": len(fold.train),
+                "num_validation": len(fold.validation),
+                "num_shared": fold.num_shared,
+                "num_repeats": fold.num_repeats,
+                "num_test_repeats": fold.num_test_repeats,
+            }
+            for fold in card.benchmark.folds
+        ],
+        "fits": [
+            {key: value for key, value in asdict(result).items() if key != "sequences"}
+            for result in card.results
+        ],
+        "scores": [asdict(cell) for cell in card.cells],
+        "gains": [asdict(gain) for gain in card.gains],
+    }
+
+
+def _iter_score_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
+    """One row per system, family or summary, and scoring."""
+    signature = build_signature(card)
+    result_of = {(result.system, result.family): result for result in card.results}
+    fold_of = {fold.family: fold for fold in card.benchmark.folds}
+    for cell in card.cells:
+        result = result_of.get((cell.system, cell.scope))
+        fold = fold_of.get(cell.scope)
+        yield {
+            **asdict(cell),
+            "threshold": result and result.threshold,
+            "validation_f1": result and result.validation_f1,
+            "num_train": result and result.num_train,
+            "num_validation": result and result.num_validation,
+            "num_shared": fold and fold.num_shared,
+            "num_repeats": fold and fold.num_repeats,
+            "num_test_repeats": fold and fold.num_test_repeats,
+            "signature": signature,
+        }
+
+
+def _iter_sequence_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
+    """One row per system and tested RNA, with the predicted structure."""
+    signature = build_signature(card)
+    for result in card.results:
+        for one in result.sequences:
+            scores = {"strict": one.strict.score(), "relaxed": one.relaxed.score()}
+            yield {
+                "system": result.system,
+                "family": result.family,
+                "id": one.id,
+                "length_nt": one.length_nt,
+                "threshold": result.threshold,
+                **{
+                    f"{scoring}_{metric}": round(value, 6)
+                    for scoring, score in scores.items()
+                    for metric, value in score._asdict().items()
+                },
+                "predicted": one.predicted,
+                "signature": signature,
+            }
+
+
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    first = next(rows)
+    scratch = path.with_name(path.name + ".partial")
+    with scratch.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(first), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(first)
+        writer.writerows(rows)
+    scratch.replace(path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    scratch = path.with_name(path.name + ".partial")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

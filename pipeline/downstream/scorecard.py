@@ -1,0 +1,196 @@
+"""The scorecard in words: two tables, what they were measured on, and the signature line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from .evaluate import Benchmark
+from .fold_results import FoldResult
+from .scoring import EMPTY_POLICY
+from .summary import (
+    MEAN_OF_FAMILIES,
+    MEAN_OF_SEQUENCES,
+    POOLED_PAIRS,
+    SCORINGS,
+    Cell,
+    Gain,
+    Scoring,
+    compare_systems,
+    summarise,
+)
+from .tasks.families import FamiliesConfig
+
+LABELS = {
+    "pretrained": "pretrained",
+    "random": "random encoder",
+    "one-hot": "one-hot",
+    "viennarna": "ViennaRNA",
+}
+"""How a system is called in tables."""
+TITLES: dict[Scoring, str] = {
+    "relaxed": "Relaxed F1: a pair one step off at one end counts",
+    "strict": "Strict F1: exact pairs only",
+}
+CAVEAT = (
+    "Held out: no structure of the family was used to fit the head or to tune the threshold.\n"
+    "Not held out: the encoder may have seen the family's sequences in pretraining."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Scorecard:
+    """Everything the report says."""
+
+    benchmark: Benchmark
+    checkpoint: dict[str, str]
+    """Metadata of the weights: file, sha256, and what their run wrote."""
+    config: FamiliesConfig
+    results: Sequence[FoldResult]
+    cells: Sequence[Cell]
+    gains: Sequence[Gain]
+
+    @property
+    def systems(self) -> list[str]:
+        """Systems that ran, in the order of the table."""
+        return list(dict.fromkeys(cell.system for cell in self.cells))
+
+    @property
+    def families(self) -> list[str]:
+        """Held-out families, in order of name."""
+        return [fold.family for fold in self.benchmark.folds]
+
+    def find(self, system: str, scope: str, scoring: Scoring) -> Cell:
+        """The cell of one system on one family or summary."""
+        return next(
+            cell
+            for cell in self.cells
+            if (cell.system, cell.scope, cell.scoring) == (system, scope, scoring)
+        )
+
+
+def build_scorecard(
+    benchmark: Benchmark,
+    checkpoint: dict[str, str],
+    config: FamiliesConfig,
+    results: Sequence[FoldResult],
+) -> Scorecard:
+    """Summarise fold results."""
+    if not results:
+        raise ValueError("no system ran: name one that can in systems=")
+    return Scorecard(
+        benchmark=benchmark,
+        checkpoint=checkpoint,
+        config=config,
+        results=results,
+        cells=summarise(results, config.bootstrap),
+        gains=compare_systems(results, "pretrained", config.bootstrap),
+    )
+
+
+def build_signature(card: Scorecard) -> str:
+    """All that has to be equal for two tables to be comparable, in one line."""
+    config, fit = card.config, card.config.fit
+    facts = {
+        "benchmark": f"{card.benchmark.name}-fam",
+        "data": card.benchmark.sha256[:8],
+        "folds": "+".join(card.families) if card.benchmark.is_partial else len(card.families),
+        "test": f"{config.max_test_per_family or 'all'}/family,<={config.max_length_nt}nt",
+        "preset": config.preset,
+        "fit": f"{fit.head_steps}x{fit.rnas_per_step}@{fit.peak_lr:g},"
+        f"{fit.max_fit_sequences or 'all'},<={fit.max_fit_length_nt}nt",
+        "threshold": f"val-relaxed-f1,{fit.max_validation_sequences or 'all'}",
+        "pairs": "canonical+wobble",
+        "empty": EMPTY_POLICY,
+        "bs": config.bootstrap.num_resamples,
+        "seed": config.seed,
+        "fit-seed": fit.seed,
+        "ckpt": card.checkpoint["sha256"][:8],
+        "v": version("openrinalmo"),
+    }
+    return "|".join(f"{name}:{value}" for name, value in facts.items())
+
+
+def format_text(card: Scorecard) -> str:
+    """The scorecard for a terminal."""
+    parts = [f"{TITLES[scoring]}\n{_align(build_rows(card, scoring))}" for scoring in SCORINGS]
+    return "\n\n".join([*parts, _describe(card), build_signature(card)])
+
+
+def format_markdown(card: Scorecard, *, picture: str) -> str:
+    """The scorecard as Markdown; `picture` is the chart's file name."""
+    parts = [f"# {card.benchmark.name}: held-out families", f"![F1 per held-out family]({picture})"]
+    for scoring in SCORINGS:
+        header, *rows = build_rows(card, scoring)
+        lines = [header, ["---"] * len(header), *rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts += [f"## {TITLES[scoring]}", table]
+    return "\n\n".join([*parts, _describe(card), f"`{build_signature(card)}`"]) + "\n"
+
+
+def build_rows(card: Scorecard, scoring: Scoring) -> list[list[str]]:
+    """Header and lines of one table: families and summaries down, systems across."""
+    rows = [["family", "n", *(LABELS[system] for system in card.systems)]]
+    for scope in (*card.families, MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, POOLED_PAIRS):
+        cells = [card.find(system, scope, scoring) for system in card.systems]
+        count = str(cells[0].num_sequences)
+        if scope == MEAN_OF_FAMILIES:
+            count = f"{len(card.families)} fam."
+        rows.append([scope, count, *map(_format_cell, cells)])
+    return rows
+
+
+def _format_cell(cell: Cell) -> str:
+    if cell.f1_low is None or cell.f1_high is None:
+        return f"{cell.f1:.3f}"
+    return f"{cell.f1:.3f} [{cell.f1_low:.2f} {cell.f1_high:.2f}]"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, with a rule under the header and over the summaries."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:-3], rule, *lines[-3:]])
+
+
+def _describe(card: Scorecard) -> str:
+    config, folds = card.config, card.benchmark.folds
+    level = round(100 * config.bootstrap.level)
+    known = {
+        key: value for key, value in card.checkpoint.items() if key not in ("config", "format")
+    }
+    return "\n".join(
+        [
+            f"In brackets the {level} % bootstrap interval over RNAs, for the mean of families "
+            "over families.",
+            *(_format_gain(gain) for gain in card.gains),
+            CAVEAT,
+            f"Tested at most {config.max_test_per_family or 'all'} RNAs of a family and "
+            f"{config.max_length_nt} nt; left out of the fit: "
+            f"{sum(fold.num_shared for fold in folds)} RNAs whose sequence is in the held-out "
+            f"family, {sum(fold.num_repeats for fold in folds)} repeats (sums over folds).",
+            "Thresholds, tuned on validation RNAs of the other families: "
+            + "; ".join(
+                f"{LABELS[system]} {_format_thresholds(card, system)}"
+                for system in card.systems
+                if system != "viennarna"
+            ),
+            "Checkpoint: " + ", ".join(f"{key} {value}" for key, value in sorted(known.items())),
+        ]
+    )
+
+
+def _format_gain(gain: Gain) -> str:
+    spans = [
+        f"{estimate.mean:+.3f} [{estimate.low:+.3f} {estimate.high:+.3f}] over {unit}"
+        for estimate, unit in ((gain.over_sequences, "RNAs"), (gain.over_families, "families"))
+    ]
+    return f"{LABELS[gain.system]} less {LABELS[gain.baseline]}, relaxed F1: {', '.join(spans)}"
+
+
+def _format_thresholds(card: Scorecard, system: str) -> str:
+    values = [result.threshold for result in card.results if result.system == system]
+    return " ".join(f"{value:.2f}" for value in values if value is not None)
