@@ -31,6 +31,11 @@ def choose_validation(
     A cluster's rank within its RNA type is a function of the seed and its representative's digest
     alone: neither order nor names matter, and clusters added later move few others.
     """
+    if len(digests) < 2:
+        raise ValueError(
+            "all sequences fall into one cluster, so that none is left for validation: give more "
+            "sequences, or raise --min-seq-id"
+        )
     keys = _mix(digests.view(">u8").astype(np.uint64).reshape(-1, 2)[:, 0], config.seed)
     order = np.lexsort((keys, rna_type_ids))
     _, starts, counts = np.unique(rna_type_ids[order], return_index=True, return_counts=True)
@@ -40,6 +45,8 @@ def choose_validation(
     )
     is_validation = np.zeros(len(order), bool)
     is_validation[order] = rank < np.repeat(quota, counts)
+    if not quota.any():  # few clusters of many types: one of them all the same
+        is_validation[np.argmin(keys)] = True
     return is_validation
 
 

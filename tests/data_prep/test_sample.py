@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from openrinalmo.data_prep import sample
 from openrinalmo.data_prep.sample import SAMPLE_FASTA, SAMPLE_STRUCTURES
 

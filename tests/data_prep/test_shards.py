@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from openrinalmo.data_prep.shards import (
     SHARDS_FOLDER,
     hash_file,

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from openrinalmo.data_prep.steps import exclusive, run_step
+
+
+def build_with(number):
+    def build(folder):
+        (folder / "product").write_text(str(number))
+        return {"made": number}
+
+    return build
+
+
+def refuse(folder):
+    raise AssertionError("a step that is done must not run")
+
+
+def test_a_done_step_is_read_not_run(tmp_path):
+    first = run_step(tmp_path / "a", {"x": 1}, build_with(1))
+    assert run_step(tmp_path / "a", {"x": 1}, refuse) == first == {"made": 1}
+
+
+def test_a_changed_fingerprint_runs_again_and_says_what_changed(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run_step(tmp_path / "a", {"x": 1, "y": [1]}, build_with(1))
+    assert run_step(tmp_path / "a", {"x": 2, "y": [1]}, build_with(2)) == {"made": 2}
+    assert (tmp_path / "a" / "product").read_text() == "2"
+    assert "running again, changed: x" in caplog.text
+
+
+def test_a_failed_step_leaves_the_old_product_and_is_not_done(tmp_path):
+    run_step(tmp_path / "a", {"x": 1}, build_with(1))
+
+    def fail(folder):
+        (folder / "product").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step(tmp_path / "a", {"x": 2}, fail)
+    assert (tmp_path / "a" / "product").read_text() == "1"
+    assert run_step(tmp_path / "a", {"x": 2}, build_with(3)) == {"made": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_records_fingerprint_report_and_time(tmp_path):
+    run_step(tmp_path / "a", {"x": 1}, build_with(1))
+    step = json.loads((tmp_path / "a" / "step.json").read_text())
+    assert step["fingerprint"]["x"] == 1
+    assert step["report"] == {"made": 1}
+    assert step["seconds"] >= 0
+
+
+def test_a_second_run_of_the_same_folder_is_refused(tmp_path):
+    with (
+        exclusive(tmp_path),
+        pytest.raises(RuntimeError, match="another run is preparing"),
+        exclusive(tmp_path),
+    ):
+        pass
+    with exclusive(tmp_path):
+        pass
