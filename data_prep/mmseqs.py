@@ -121,9 +121,11 @@ def cluster_sequences(
 def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
     """Run one MMseqs2 module to its end, its words going to the log; they are in the error too."""
     command = [str(binary), *map(str, arguments)]
-    logger.info("running %s", shlex.join(command))
+    logger.info("running mmseqs %s; its words go to %s", arguments[0], log)
     with log.open("ab") as file:
         start = file.tell()
+        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.flush()
         # A session of its own, so that a stopped run takes linclust's own children with it.
         process = subprocess.Popen(
             command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True

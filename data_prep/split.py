@@ -43,6 +43,7 @@ def choose_validation(
     quota = np.maximum(
         np.rint(config.validation_fraction * counts), np.minimum(MIN_CLUSTERS, counts // 4)
     )
+    quota = np.minimum(quota, counts - 1)  # every type keeps a cluster for training
     is_validation = np.zeros(len(order), bool)
     is_validation[order] = rank < np.repeat(quota, counts)
     if not quota.any():  # few clusters of many types: one of them all the same

@@ -50,6 +50,11 @@ def test_one_cluster_cannot_be_split():
         chosen(DIGESTS[:1], TYPES[:1])
 
 
+def test_every_type_keeps_a_cluster_for_training():
+    validation = chosen(validation_fraction=0.99)
+    assert [int((~validation)[number == TYPES].sum()) for number in range(5)] == [35, 5, 1, 1, 1]
+
+
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_refuses_an_empty_side(fraction):
     with pytest.raises(ValueError, match=r"validation_fraction must be between 0 and 1"):
