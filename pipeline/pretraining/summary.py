@@ -37,7 +37,7 @@ def summarise_run(run: Path, data: Path) -> str:
 
 
 def _describe_validation(row: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
-    entropy = manifest["splits"]["validation"]["unigram_entropy_nats"]
+    entropy = manifest["splits"]["validation"]["unigram_entropy_nats_per_nt"]
     lines = [
         f"  validation loss  {row['loss']:.3f} nats a masked nucleotide at step {row['step']}; "
         f"knowing only how frequent each letter is: {entropy:.3f}",

@@ -228,7 +228,7 @@ def _save(
 
 
 def _log_validation(step: int, result: dict[str, Any], manifest: dict[str, Any]) -> None:
-    entropy = manifest["splits"]["validation"]["unigram_entropy_nats"]
+    entropy = manifest["splits"]["validation"]["unigram_entropy_nats_per_nt"]
     logger.info(
         "step %d validation loss %.4f (unigram entropy %.4f) accuracy %.3f",
         step,

@@ -23,6 +23,6 @@ def make_corpus(folder: Path, *, num_clusters: int = 40, seed: int = 0) -> Path:
     write_tiny_data(folder, **splits, max_shard_nt=1500)
     manifest = read_manifest(folder)
     for split in manifest["splits"].values():
-        split["unigram_entropy_nats"] = float(np.log(4))
+        split["unigram_entropy_nats_per_nt"] = float(np.log(4))
     write_manifest(folder, manifest)
     return folder
