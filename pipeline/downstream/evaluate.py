@@ -2,9 +2,9 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .baselines import encode_one_hot, find_viennarna
 from .embed import Checkpoint, embed_sequences
 from .fold_results import FoldResult, build_key, load_fold_result, save_fold_result
 from .records import StructureRecord, find_structures, hash_file, read_structures
-from .run_fold import FoldJob, run_fold
+from .run_fold import FoldJob, run_folds
 from .tasks.families import FamiliesConfig, Fold, SystemName, build_folds
 
 logger = logging.getLogger(__name__)
@@ -63,31 +63,33 @@ def evaluate_families(
     """
     device = choose_device(config)
     results: list[FoldResult] = []
-    jobs: list[FoldJob] = []
+    pending: dict[SystemName, dict[str, Fold]] = {}
     for system in config.systems:
         identity = _identify(system, checkpoint, config)
-        if identity is None:
-            continue
-        for fold in benchmark.folds:
-            key = _build_fold_key(system, identity, fold, benchmark, config)
+        for fold in benchmark.folds if identity else ():
+            key = _build_fold_key(system, identity, fold, benchmark)
             known = load_fold_result(out / "folds", system, fold.family, key)
-            if known is not None:
-                results.append(known)
+            if known is None:
+                pending.setdefault(system, {})[key] = fold
             else:
-                jobs.append(_build_job(system, key, fold, benchmark, config, device))
+                results.append(known)
+    total = sum(map(len, pending.values()))
     if results:
-        logger.info("%d of %d folds were done already", len(results), len(results) + len(jobs))
+        logger.info("%d of %d folds were done already", len(results), len(results) + total)
     out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=".representations-", dir=out) as scratch,
-        tqdm(total=len(jobs), desc="folds", unit="fold", disable=not jobs) as progress,
-    ):
-        embedded = _embed_jobs(jobs, checkpoint, config, device, Path(scratch))
-        for result in _run_jobs(embedded, _count_workers(config, device, len(jobs))):
-            save_fold_result(result, out / "folds")
-            results.append(result)
-            progress.set_postfix_str(f"{result.system} {result.family}")
-            progress.update()
+    with tempfile.TemporaryDirectory(prefix=".representations-", dir=out) as scratch:
+        jobs: list[FoldJob] = []
+        for system, folds in pending.items():
+            rows = Path(scratch, f"{system}.npy")
+            jobs += _build_jobs(system, folds, benchmark, checkpoint, config, device, rows)
+        # The longest first, so that no worker is left with it at the end.
+        jobs.sort(key=lambda job: -job.num_test_pairs)
+        with tqdm(total=total, desc="folds", unit="fold", disable=not jobs) as progress:
+            for result in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
+                save_fold_result(result, out / "folds")
+                results.append(result)
+                progress.set_postfix_str(f"{result.system} {result.family}")
+                progress.update()
     rank = {system: position for position, system in enumerate(config.systems)}
     return sorted(results, key=lambda result: (rank[result.system], result.family))
 
@@ -119,10 +121,9 @@ def _identify(
 
 def _build_fold_key(
     system: SystemName,
-    identity: dict[str, object],
+    identity: dict[str, object] | None,
     fold: Fold,
     benchmark: Benchmark,
-    config: FamiliesConfig,
 ) -> str:
     return build_key(
         {
@@ -135,46 +136,37 @@ def _build_fold_key(
     )
 
 
-def _build_job(
+def _build_jobs(
     system: SystemName,
-    key: str,
-    fold: Fold,
+    folds: Mapping[str, Fold],
     benchmark: Benchmark,
-    config: FamiliesConfig,
-    device: torch.device,
-) -> FoldJob:
-    needed = {*fold.test} if system == "viennarna" else {*fold.train, *fold.validation, *fold.test}
-    return FoldJob(
-        system=system,
-        key=key,
-        fold=fold,
-        fit=config.fit,
-        records={index: benchmark.records[index] for index in sorted(needed)},
-        device=str(device),
-    )
-
-
-def _embed_jobs(
-    jobs: Sequence[FoldJob],
     checkpoint: Checkpoint,
     config: FamiliesConfig,
     device: torch.device,
-    folder: Path,
+    rows: Path,
 ) -> list[FoldJob]:
-    """The jobs with the file that holds what their system reads; each RNA is embedded once."""
-    finished: list[FoldJob] = []
-    for system in config.systems:
-        mine = [job for job in jobs if job.system == system]
-        if system != "viennarna" and mine:
-            records = {index: record for job in mine for index, record in job.records.items()}
-            sequences = [records[index].sequence for index in sorted(records)]
-            path = folder / f"{system}.npy"
-            np.save(path, _represent(system, sequences, checkpoint, config, device))
-            lengths = {index: len(records[index].sequence) for index in sorted(records)}
-            mine = [replace(job, rows=path, lengths=lengths) for job in mine]
-        finished += mine
-    # The longest first, so that no worker is left with it at the end.
-    return sorted(finished, key=lambda job: -job.num_test_pairs)
+    """One job for each distinct fit; what the system reads of their RNAs is written to `rows`."""
+    folds_of_fit: dict[tuple[tuple[int, ...], ...], dict[str, Fold]] = {}
+    for key, fold in folds.items():
+        folds_of_fit.setdefault((fold.train, fold.validation), {})[key] = fold
+    needed = {
+        index for fold in folds.values() for index in (*fold.test, *fold.train, *fold.validation)
+    }
+    records = {index: benchmark.records[index] for index in sorted(needed)}
+    if system != "viennarna":
+        sequences = [record.sequence for record in records.values()]
+        np.save(rows, _represent(system, sequences, checkpoint, config, device))
+    return [
+        FoldJob(
+            system=system,
+            folds=together,
+            fit=config.fit,
+            records=records,
+            rows=rows,
+            device=str(device),
+        )
+        for together in folds_of_fit.values()
+    ]
 
 
 def _represent(
@@ -204,7 +196,8 @@ def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
         num_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            yield from map(run_fold, jobs)
+            for job in jobs:
+                yield from run_folds(job)
         finally:
             torch.set_num_threads(num_threads)
         return
@@ -212,7 +205,7 @@ def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
         workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
-        for done in as_completed([pool.submit(run_fold, job) for job in jobs]):
-            yield done.result()
+        for done in as_completed([pool.submit(run_folds, job) for job in jobs]):
+            yield from done.result()
     finally:
         pool.shutdown(cancel_futures=True)
