@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import zstandard
 
@@ -68,6 +70,21 @@ def test_clusters_are_whole_and_adjacent(planted):
             assert not numbers & seen.keys()
             seen[numbers.pop()] = name
     assert set(seen.values()) == set(SPLITS)
+
+
+@requires_mmseqs
+def test_a_cluster_begins_with_its_representative(planted):
+    steps = planted / "out" / "steps"
+    positions = np.unique(np.load(steps / "clusters" / "clusters.npy"))
+    records = pa.ipc.open_file(steps / "records" / "records.arrow").read_all()
+    indices = np.load(steps / "unique" / "unique.npy")[positions]
+    representatives = records.column("sequence").take(indices).to_pylist()
+    first = [
+        split.sequence(start).tobytes()
+        for split in (open_split(planted / "out", name) for name in SPLITS)
+        for start in split.cluster_starts[:-1]
+    ]
+    assert sorted(first) == sorted(representatives)
 
 
 @requires_mmseqs

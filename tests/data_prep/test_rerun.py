@@ -173,8 +173,15 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, fasta, ran, sent):
     shim.parent.mkdir()
     pid_file = tmp_path / "pid"
     shim.write_text(
-        f'#!/bin/sh\n[ "$1" = linclust ] && echo $$ > {pid_file}.new && mv {pid_file}.new '
-        f'{pid_file} && exec sleep 60\nexec {find_mmseqs()} "$@"\n'
+        f"""#!/bin/sh
+if [ "$1" = linclust ]; then  # like linclust, it works in a child
+    sleep 60 &
+    echo $! > {pid_file}.new && mv {pid_file}.new {pid_file}
+    wait
+    exit 1
+fi
+exec {find_mmseqs()} "$@"
+"""
     )
     shim.chmod(stat.S_IRWXU)
     script = Path(entry.__file__)
