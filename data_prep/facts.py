@@ -82,13 +82,13 @@ def _iter_summary(manifest: dict[str, Any], out: Path) -> Iterator[str]:
         f"the largest of {counts['largest_cluster']:,}"
     )
     yield ""
-    yield f"{'':<24}{'records':>12}{'clusters':>12}{'nt':>16}"
+    yield f"{'':<32}{'records':>12}{'clusters':>12}{'nt':>16}"
     for split in SPLITS:
         part = manifest["splits"][split]
         yield _format_row(split, part)
         by_clusters = sorted(part["rna_types"].items(), key=lambda item: -item[1]["clusters"])
         for rna_type, row in by_clusters[:MAX_TYPE_ROWS]:
-            yield _format_row(f"  {rna_type[:20]}", row)
+            yield _format_row(f"  {rna_type[:28]}", row)
         if hidden := len(by_clusters[MAX_TYPE_ROWS:]):
             yield f"  and {hidden} more RNA types, in the manifest"
         yield f"  unigram entropy {part['unigram_entropy_nats_per_nt']:.4f} nats/nt"
@@ -99,7 +99,7 @@ def _iter_summary(manifest: dict[str, Any], out: Path) -> Iterator[str]:
 
 
 def _format_row(name: str, row: dict[str, Any]) -> str:
-    return f"{name:<24}{row['records']:>12,}{row['clusters']:>12,}{row['nt']:>16,}"
+    return f"{name:<32}{row['records']:>12,}{row['clusters']:>12,}{row['nt']:>16,}"
 
 
 def _metadata_paths(config: DataConfig) -> list[Path]:

@@ -24,7 +24,7 @@ class FilterConfig:
     """Which sequences are kept."""
 
     min_length_nt: int = 16
-    """The paper's lower bound; below it, a sequence has no k-mer to be clustered by."""
+    """Bounds of the paper; both are kept."""
     max_length_nt: int = 8192
     max_ambiguous: float = 0.1
     """Highest share of letters that are not A, C, G or U."""
