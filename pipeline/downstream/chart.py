@@ -24,14 +24,14 @@ def draw_families(card: Scorecard) -> str:
     scopes = [*card.families, MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES]
     group = BAR * len(card.systems) + GAP
     width = max(LEFT + group * len(scopes) + 24, 560)
-    height = TOP + PANEL_STEP * len(SCORINGS) + 12
+    height = TOP + PANEL_STEP * len(SCORINGS) + 40
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="sans-serif" font-size="12" fill="{TEXT}">',
         f"<title>{escape(build_signature(card))}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="15">{escape(card.benchmark.name)}: '
-        "structure of families held out of the fit</text>",
+        "families held out of the fit, mean and bootstrap interval</text>",
         *_draw_legend(card.systems),
     ]
     for number, scoring in enumerate(SCORINGS):

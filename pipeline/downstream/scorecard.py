@@ -1,11 +1,11 @@
 """The scorecard in words: two tables, what they were measured on, and the signature line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 from .evaluate import Benchmark
-from .fold_results import FoldResult
+from .fold_results import FoldResult, build_key
 from .scoring import EMPTY_POLICY
 from .summary import (
     MEAN_OF_FAMILIES,
@@ -88,8 +88,9 @@ def build_scorecard(
 
 
 def build_signature(card: Scorecard) -> str:
-    """All that has to be equal for two tables to be comparable, in one line."""
+    """All that has to be equal for two tables to be comparable; `config` hashes every setting."""
     config, fit = card.config, card.config.fit
+    settings = asdict(replace(config, workers=0, device="auto"))
     facts = {
         "benchmark": f"{card.benchmark.name}-fam",
         "data": card.benchmark.sha256[:8],
@@ -103,7 +104,7 @@ def build_signature(card: Scorecard) -> str:
         "empty": EMPTY_POLICY,
         "bs": config.bootstrap.num_resamples,
         "seed": config.seed,
-        "fit-seed": fit.seed,
+        "config": build_key(settings)[:8],
         "ckpt": card.checkpoint["sha256"][:8],
         "v": version("openrinalmo"),
     }
