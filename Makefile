@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 FASTA ?=
 METADATA ?=
+DATA_SETTINGS ?=
 CORPUS ?= runs/data
 PRESET ?= tiny
 RUN ?= runs/$(PRESET)
@@ -57,7 +58,7 @@ quickstart: install ## the main job end to end on the embedded sample, on two CP
 	@echo "  scores           $(QUICKSTART)/families"
 
 data: install ## FASTA (default: the embedded sample) to clusters to shards in CORPUS
-	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA))
+	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) $(DATA_SETTINGS)
 
 pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ranks; resumes by itself
 	$(BIN)/deepspeed --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
@@ -90,7 +91,8 @@ layers: install ## who may import whom
 check: lint types layers test ## exactly what CI runs
 
 bench: install ## append rows to benchmarks/results.csv
-	$(BIN)/python benchmarks/run_all.py
+	@for bench in benchmarks/bench_*.py; do echo "$$bench"; \
+		PYTHONPATH=benchmarks $(BIN)/python $$bench || exit 1; done
 
 wheel: install ## build the wheel into dist/
 	rm -rf dist build

@@ -30,11 +30,12 @@ class SelfAttention(nn.Module):
         """Mix every token with all tokens of its own sequence."""
         num_tokens, embed_dim = x_TD.shape
         qkv = self.qkv(x_TD).view(num_tokens, 3, self.num_heads, embed_dim // self.num_heads)
-        q_THK, k_THK, v_THK = qkv.unbind(1)
+        turned = apply_rotary(qkv[:, :2].flatten(1, 2), *rotary)  # q and k in one pass
+        q_THK, k_THK = turned.unflatten(1, (2, self.num_heads)).unbind(1)
         mixed_THK = self.attend(
-            apply_rotary(q_THK, *rotary),
-            apply_rotary(k_THK, *rotary),
-            v_THK,
+            q_THK,
+            k_THK,
+            qkv[:, 2],
             cu_seqlens,
             max_seqlen,
             dropout_p=self.dropout if self.training else 0.0,

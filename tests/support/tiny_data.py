@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from openrinalmo.data_prep.shards import (
     FORMAT_VERSION,
     SHARD_SCHEMA,
