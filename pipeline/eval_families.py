@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="ArchiveII's folder or a structure file")
     parser.add_argument("--out", type=Path, help="default: runs/families/<benchmark>-<checkpoint>")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
-    parser.add_argument("--folds", nargs="+", default=[], metavar="FAMILY", help="only these")
+    parser.add_argument("--folds", default="", metavar="A,B", help="hold out only these families")
     parser.add_argument("--local_rank", type=int, help="set by launchers; not used")
     parser.add_argument("settings", nargs="*", metavar="path=value")
     arguments = parser.parse_intermixed_args()
@@ -41,7 +41,8 @@ def main() -> None:
                 "no --checkpoint; make one with `make pretrain`, or give a weights file"
             )
         config = apply_overrides(build_families_config(arguments.preset), arguments.settings)
-        benchmark = read_benchmark(arguments.data, config, arguments.folds)
+        only = [family for family in arguments.folds.split(",") if family]
+        benchmark = read_benchmark(arguments.data, config, only)
         checkpoint = load_checkpoint(arguments.checkpoint)
         name = f"{benchmark.name}-{checkpoint.sha256[:8]}"
         out = arguments.out or Path("runs", "families", name)

@@ -27,7 +27,7 @@ def test_table_and_files(tmp_path):
     data = write_structures(tmp_path / "toy.tsv", build_lines())
     done = run_entry(
         *(tmp_path, "--checkpoint", checkpoint, "--data", data, "--local_rank", 0),
-        *("--folds", "long", "short", "--", *SMALL),
+        *("--folds", "long,short", *SMALL),
     )
     assert done.returncode == 0, done.stderr
     assert "mean of families" in done.stdout
