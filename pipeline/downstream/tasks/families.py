@@ -76,9 +76,9 @@ def _build_budget() -> FamiliesConfig:
     return FamiliesConfig(
         max_test_per_family=100,
         fit=FitConfig(
-            head_steps=200,
+            head_steps=160,
             peak_lr=2e-3,
-            max_fit_sequences=200,
+            max_fit_sequences=160,
             max_validation_sequences=40,
             max_fit_length_nt=300,
         ),
