@@ -12,7 +12,7 @@ RANKS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU | sed 's/^0$$/2/')
 SETTINGS ?=
 CHECKPOINT ?= $(RUN)
 DATA ?=
-EVAL_PRESET ?= full
+EVAL_PRESET ?= $(if $(DATA),budget,quick)
 EVAL_OUT ?= $(if $(DATA),$(RUN)/families-archiveii,$(RUN)/families)
 EVAL_SETTINGS ?=
 TESTS ?= tests
@@ -61,7 +61,7 @@ data: install ## FASTA (default: the embedded sample) to clusters to shards in C
 	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) $(DATA_SETTINGS)
 
 pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ranks; resumes by itself
-	$(BIN)/deepspeed --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
+	$(BIN)/deepspeed --log_level warning --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
 		data=$(CORPUS) out=$(RUN) $(SETTINGS)
 
 eval-families: install ## score CHECKPOINT on held-out families: the sample's, or ArchiveII in DATA

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rows import append_rows, measure_interleaved
 
 from openrinalmo.data_prep.config import parse_arguments
 from openrinalmo.data_prep.prepare import prepare_data
@@ -20,6 +19,7 @@ from openrinalmo.model.masked_lm import MaskedLM, masked_lm_loss_sum
 from openrinalmo.pipeline.pretraining.batches import PackedBatch, PackStream
 from openrinalmo.pipeline.pretraining.masking import MaskingConfig
 from openrinalmo.pipeline.pretraining.sampling import SamplingConfig
+from rows import append_rows, measure_interleaved
 
 PACK_TOKENS = 4096
 NUM_PACKS = 4

@@ -4,12 +4,14 @@ import json
 import logging
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,17 @@ class Tracker:
         self._path = folder / LOG_NAME
         _drop_rows_from(self._path, first_step)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
-        self._bar = tqdm(
-            initial=first_step,
-            total=steps,
-            unit="step",
-            desc=folder.name,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
+        self._terminal = ExitStack()
+        self._terminal.enter_context(logging_redirect_tqdm())
+        self._bar = self._terminal.enter_context(
+            tqdm(
+                initial=first_step,
+                total=steps,
+                unit="step",
+                desc=folder.name,
+                disable=not sys.stderr.isatty(),
+                dynamic_ncols=True,
+            )
         )
 
     def count_tokens(self, tokens: int) -> None:
@@ -100,7 +106,7 @@ class Tracker:
     def close(self) -> None:
         """Flush everything to disk."""
         if self._is_rank_zero:
-            self._bar.close()
+            self._terminal.close()
             self._writer.close()
 
 
