@@ -59,7 +59,7 @@ class EncoderConfig:
 
 
 ENCODER_SIZES = {
-    "tiny": EncoderConfig(embed_dim=128, num_blocks=4, num_heads=4),
+    "tiny": EncoderConfig(embed_dim=96, num_blocks=4, num_heads=4),
     "nano": EncoderConfig(embed_dim=320, num_blocks=6, num_heads=20),
     "micro": EncoderConfig(embed_dim=480, num_blocks=12, num_heads=20),
     "mega": EncoderConfig(embed_dim=640, num_blocks=30, num_heads=20),
