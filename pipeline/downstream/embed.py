@@ -92,7 +92,9 @@ def embed_sequences(
     encoder.choose_attention(device, next(encoder.parameters()).dtype)
     starts = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])])
     rows_TD = np.empty((starts[-1], encoder.config.embed_dim), config.dtype)
-    with tqdm(total=int(starts[-1]), desc="embedding", unit="nt", unit_scale=True) as progress:
+    with tqdm(
+        total=int(starts[-1]), desc="embedding", unit="nt", unit_scale=True, disable=None
+    ) as progress:
         for pack in _iter_packs(sequences, config.max_tokens_per_pack):
             ids = [encode(sequences[index]) for index in pack]
             lengths = [len(one) for one in ids]

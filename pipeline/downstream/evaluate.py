@@ -84,12 +84,15 @@ def evaluate_families(
             jobs += _build_jobs(system, folds, benchmark, checkpoint, config, device, rows)
         # The longest first, so that no worker is left with it at the end.
         jobs.sort(key=lambda job: -job.num_test_pairs)
-        with tqdm(total=total, desc="folds", unit="fold", disable=not jobs) as progress:
+        quiet = None if jobs else True
+        with tqdm(total=total, desc="folds", unit="fold", disable=quiet) as progress:
             for result in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
                 save_fold_result(result, out / "folds")
                 results.append(result)
                 progress.set_postfix_str(f"{result.system} {result.family}")
                 progress.update()
+                if progress.disable:
+                    logger.info("%s on %s: done", result.system, result.family)
     rank = {system: position for position, system in enumerate(config.systems)}
     return sorted(results, key=lambda result: (rank[result.system], result.family))
 

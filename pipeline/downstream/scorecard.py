@@ -160,9 +160,9 @@ def _align(rows: Sequence[Sequence[str]]) -> str:
 def _describe(card: Scorecard) -> str:
     config, folds = card.config, card.benchmark.folds
     level = round(100 * config.bootstrap.level)
-    known = {
-        key: value for key, value in card.checkpoint.items() if key not in ("config", "format")
-    }
+    # The rest of the header, such as the run's settings, is in the JSON.
+    shown = ("run", "step", "file", "sha256", "manifest_sha256")
+    known = {key: card.checkpoint[key] for key in shown if key in card.checkpoint}
     return "\n".join(
         [
             f"In brackets the {level} % bootstrap interval over RNAs, for the mean of families "
@@ -179,7 +179,7 @@ def _describe(card: Scorecard) -> str:
                 for system in card.systems
                 if system != "viennarna"
             ),
-            "Checkpoint: " + ", ".join(f"{key} {value}" for key, value in sorted(known.items())),
+            "Checkpoint: " + ", ".join(f"{key} {value}" for key, value in known.items()),
         ]
     )
 
