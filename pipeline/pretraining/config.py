@@ -40,8 +40,8 @@ class PretrainConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
-FREE_ON_RESUME = ("out", "data", "steps", "engine", "model.attention", "checkpoint.", "tracking.")
-"""Settings that may change when a run goes on: they decide where and how, not what."""
+FREE_ON_RESUME = ("out", "data", "steps", "engine", "model.attention", "checkpoint", "tracking")
+"""Settings and groups that may change when a run goes on: where and how it runs, not what."""
 
 
 def refuse_other_run(stored: dict[str, object], now: dict[str, object], where: Path) -> None:
@@ -49,10 +49,14 @@ def refuse_other_run(stored: dict[str, object], now: dict[str, object], where: P
     differing = [
         f"{name} was {stored.get(name)!r} and is now {now.get(name)!r}"
         for name in sorted(stored.keys() | now.keys())
-        if stored.get(name) != now.get(name) and not name.startswith(FREE_ON_RESUME)
+        if stored.get(name) != now.get(name) and not _is_free(name)
     ]
     if differing:
         raise ValueError(
             f"{where} belongs to another run: {'; '.join(differing)}. Give the same settings, or "
             "start a new run with another out="
         )
+
+
+def _is_free(name: str) -> bool:
+    return any(name == free or name.startswith(f"{free}.") for free in FREE_ON_RESUME)

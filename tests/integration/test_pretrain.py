@@ -162,6 +162,7 @@ def test_the_export_knows_its_run_and_equals_the_checkpoint(straight_run):
     [
         (("steps=30",), "already holds a run (step-00000020): go on with --resume"),
         (("--resume", "optim.peak_lr=0.1"), "optim.peak_lr was 0.01 and is now 0.1"),
+        (("--resume", "model.attention_dropout=0.2"), "model.attention_dropout was 0.1 and is now"),
         (("--resume", "optim.peak=1"), "did you mean 'peak_lr'?"),
         (("data=nowhere",), "no prepared data in nowhere"),
         (("--resume", "engine=zero9"), "engine=zero9: no such settings; give one of cpu, "),
