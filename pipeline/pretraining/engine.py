@@ -6,6 +6,8 @@ Shape suffixes: M predicted tokens, V vocabulary.
 import json
 import math
 import os
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +201,8 @@ def _import_deepspeed(device: torch.device) -> Any:
     """Import DeepSpeed for this device; it reads its accelerator and log level at import."""
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    if device.type == "cpu":
+        _find_compiler()
     # A promise of torch to DeepSpeed, printed by every rank at every new collective.
     warnings.filterwarnings("ignore", r".*torch\.distributed\..* is deprecated", FutureWarning)
     try:
@@ -206,3 +210,16 @@ def _import_deepspeed(device: torch.device) -> Any:
     except ImportError as error:
         raise ImportError("pretraining needs DeepSpeed: run `make install`") from error
     return deepspeed
+
+
+def _find_compiler() -> None:
+    """On a CPU, DeepSpeed compiles its collectives at first use: say so before it fails."""
+    # An environment that was not activated has its ninja beside its python.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for tool in (os.environ.get("CXX", "g++"), "ninja"):
+        if shutil.which(tool) is None:
+            raise FileNotFoundError(
+                f"no {tool} on PATH: DeepSpeed needs it once, to compile its collectives for CPU "
+                "ranks. Install a C++ compiler (Debian: `apt-get install g++`), ninja with "
+                "`pip install ninja`"
+            )

@@ -197,6 +197,15 @@ def test_a_damaged_checkpoint_is_refused(corpus, plain_run):
     assert f"{file.name} is damaged" in done.stderr
 
 
+def test_a_missing_compiler_is_named_with_the_cure(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    settings = (*SMALL, f"data={corpus}", f"out={tmp_path}", "steps=1")
+    done = run_script("pipeline/pretrain.py", "--preset", "tiny", *settings)
+    assert done.returncode == 1
+    assert "no no-such-compiler on PATH" in done.stderr
+    assert "apt-get install g++" in done.stderr
+
+
 def test_dry_run_prints_every_setting():
     done = run_script("pipeline/pretrain.py", "--preset", "giga", "--dry-run", "steps=7")
     settings = json.loads(done.stdout)
