@@ -56,6 +56,6 @@ class FeedForward(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform each token by itself."""
-        hidden = F.linear(x_TD, self.activated_and_gate, self.activated_and_gate_bias)
-        a_TF, g_TF = hidden.chunk(2, dim=-1)
-        return F.linear(swiglu(a_TF, g_TF, self.beta), self.out, self.out_bias)
+        hidden_TE = F.linear(x_TD, self.activated_and_gate)
+        gated_TF = swiglu(hidden_TE, self.beta, self.activated_and_gate_bias)
+        return F.linear(gated_TF, self.out, self.out_bias)
