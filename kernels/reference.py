@@ -29,11 +29,10 @@ def rotary_tables(
 def apply_rotary(x_THK: Tensor, cos_TK2: Tensor, sin_TK2: Tensor) -> Tensor:
     """Rotate each head of `x_THK` by its token's angle; half-split (GPT-NeoX) pairing."""
     check_rotary(x_THK, cos_TK2, sin_TK2)
-    dtype = torch.promote_types(x_THK.dtype, cos_TK2.dtype)
-    left, right = x_THK.to(dtype).chunk(2, dim=-1)
-    cos, sin = cos_TK2[:, None], sin_TK2[:, None]
-    rotated = torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
-    return rotated.to(x_THK.dtype)
+    cos_T1K = torch.cat([cos_TK2, cos_TK2], dim=-1)[:, None]
+    sin_T1K = torch.cat([-sin_TK2, sin_TK2], dim=-1)[:, None]
+    partner_THK = x_THK.roll(x_THK.shape[-1] // 2, dims=-1)
+    return (x_THK * cos_T1K + partner_THK * sin_T1K).to(x_THK.dtype)
 
 
 def attention(
