@@ -152,7 +152,7 @@ _FP32: dict[int, AttentionConfig] = {
         short_forward=(Tiling(64, 64, 8, 1),),
         short_backward=(Tiling(64, 64, 8, 1),),
         forward=Tiling(64, 32, 4, 1),
-        dq=Tiling(32, 32, 4, 1),
+        dq=Tiling(32, 32, 8, 1),
         dkdv=Tiling(32, 32, 4, 1),
     ),
     64: AttentionConfig(
