@@ -121,7 +121,7 @@ def _load_attention(name: str, rotary: Rotary) -> RotaryAttention:
 
 def _load_triton_attention() -> RotaryAttention:
     """Our kernels, which rotate by themselves: their backward turns gradients on the way out."""
-    from .attention import attention
+    from .attention import rotary_attention as seeded
 
     def rotary_attention(
         qkv_T3HK: Tensor,
@@ -132,17 +132,14 @@ def _load_triton_attention() -> RotaryAttention:
         *,
         dropout_p: float = 0.0,
     ) -> Tensor:
-        # Drawn on the CPU, where it needs no wait, from the stream that other dropout draws from.
+        # Drawn on the CPU: a number from the device would have to be waited for.
         seed = int(torch.randint(2**62, ())) if dropout_p else 0
-        q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
-        return attention(
-            q_THK,
-            k_THK,
-            v_THK,
+        return seeded(
+            qkv_T3HK,
+            cos_TK2,
+            sin_TK2,
             cu_seqlens,
             max_seqlen,
-            cos=cos_TK2,
-            sin=sin_TK2,
             dropout_p=dropout_p,
             dropout_seed=seed,
         )
