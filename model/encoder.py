@@ -32,7 +32,7 @@ class EncoderConfig:
     attention: AttentionName = "auto"
     """Which implementation of attention runs; see `kernels/backend.py`."""
     kernels: KernelsName = "auto"
-    """Which implementation of rotary positions, norms and gate runs."""
+    """Which implementation of norms, gate and, unless attention is triton's, rotary runs."""
 
     def __post_init__(self) -> None:
         if min(self.embed_dim, self.num_blocks, self.num_heads) < 1:
