@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from .attention_configs import HEAD_DIMS
 from .attention_options import INTERPRETED, AttentionOptions
-from .attention_passes import has_kernel_layout, run_backward, run_forward
+from .attention_passes import MAX_TOKEN_STRIDE, has_kernel_layout, run_backward, run_forward
 from .attention_tiles import check_lengths
 from .checks import check_rotary
 from .rope import apply_rotary
@@ -169,8 +169,9 @@ def _check_inputs(
             )
         if not has_kernel_layout(x_THK):
             raise ValueError(
-                f"{name} must have its channels together and every head on a multiple of 8 "
-                f"elements, got strides {x_THK.stride()}; call .contiguous() on it"
+                f"{name} must have its channels together, every head on a multiple of 8 elements "
+                f"and tokens less than {MAX_TOKEN_STRIDE:,} elements apart, got strides "
+                f"{x_THK.stride()}; call .contiguous() on it"
             )
     if cu_seqlens.dtype != torch.int32 or cu_seqlens.ndim != 1 or len(cu_seqlens) < 2:
         raise ValueError(

@@ -16,6 +16,9 @@ from .attention_options import INTERPRETED, AttentionOptions
 from .attention_short import launch_short_backward, launch_short_forward
 from .attention_tiles import tiles_of
 
+MAX_TOKEN_STRIDE = 2**24
+"""Offsets inside a tile, of 128 tokens at most, are int32."""
+
 
 def run_forward(
     q_THK: Tensor,
@@ -105,9 +108,10 @@ def run_backward(
 
 
 def has_kernel_layout(x_THK: Tensor) -> bool:
-    """Whether the channels lie together and every head starts on a multiple of 8 elements."""
+    """Whether channels lie together, heads start on multiples of 8, and a tile spans int32."""
+    spans_int32 = len(x_THK) < 2 or x_THK.stride(0) < MAX_TOKEN_STRIDE
     strides = [x_THK.stride(axis) for axis in (0, 1) if x_THK.shape[axis] > 1]
-    return x_THK.stride(-1) == 1 and all(stride % 8 == 0 for stride in strides)
+    return x_THK.stride(-1) == 1 and all(s % 8 == 0 for s in strides) and spans_int32
 
 
 def _one_tile_buckets(tilings: tuple[Tiling, ...], max_seqlen: int) -> Iterator[tuple[Tiling, int]]:

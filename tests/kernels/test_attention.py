@@ -71,6 +71,20 @@ def test_large_scores_neither_overflow_nor_vanish():
 
 
 @runs_kernels
+@pytest.mark.parametrize("length", [40, 140])
+def test_keys_past_the_end_weigh_nothing_where_all_scores_are_far_below_zero(length):
+    """Their score of zero would then be 2**200 times more than all others together."""
+    pack = draw_pack([length], head_dim=32, num_heads=1)
+    pack.q[..., :16], pack.k[..., :16] = 7, -7
+    _, *grads = values_and_grads(attend(pack), pack.inputs, [pack.grad])
+    _, *exact = values_and_grads(
+        attend_in_torch(pack), [x.double() for x in pack.inputs], [pack.grad.double()]
+    )
+    for ours, truth in zip(grads, exact, strict=True):
+        torch.testing.assert_close(ours.double(), truth, atol=1e-3, rtol=0)
+
+
+@runs_kernels
 def test_packed_projection_gives_the_same_as_its_parts():
     pack = draw_pack([17, 130], head_dim=32, dtype=torch.float16)
     qkv = torch.stack(pack.inputs, dim=1)
@@ -187,13 +201,16 @@ def test_lengths_on_the_cpu_and_on_the_gpu_give_the_same_bits():
 @pytest.mark.gpu
 @ON_GPU
 def test_offsets_past_two_to_the_31():
-    stride = 2**26
-    buffer = torch.empty(40 * stride, dtype=torch.float16, device=DEVICE)
-    far = buffer.as_strided((40, 1, 64), (stride, 64, 1))
-    pack = draw_pack([40], head_dim=64, num_heads=1, dtype=torch.float16)
-    far.copy_(pack.k)
-    near_out = attend(pack)(*pack.inputs)
-    assert torch.equal(attend(pack)(pack.q, far, pack.v), near_out)
+    lengths, stride = [130, 100, 60], 2**23
+    far = torch.empty(sum(lengths) * stride, dtype=torch.float16, device=DEVICE)
+    pack = draw_pack(lengths, head_dim=64, num_heads=1, dtype=torch.float16)
+    near = values_and_grads(attend(pack), pack.inputs, [pack.grad])
+    inputs = [
+        far[64 * i :].as_strided(x.shape, (stride, 64, 1)).copy_(x)
+        for i, x in enumerate(pack.inputs)
+    ]
+    assert inputs[0].stride(0) * sum(lengths) > 2**31
+    assert all(map(torch.equal, values_and_grads(attend(pack), inputs, [pack.grad]), near))
 
 
 @pytest.mark.skipif(attention.INTERPRETED, reason="under the interpreter a CPU will do")
@@ -230,6 +247,14 @@ def test_inputs_that_do_not_fit_are_refused(inputs, message):
     q, k, v = inputs
     with pytest.raises(ValueError, match=message):
         attention.attention(q, k, v, torch.tensor([0, 6]).int(), 6)
+
+
+@runs_kernels
+def test_tokens_too_far_apart_for_int32_are_refused():
+    far = torch.empty(2**24 + 16, device=DEVICE).as_strided((2, 1, 16), (2**24, 16, 1))
+    near = zeros(2, 1, 16)
+    with pytest.raises(ValueError, match=r"v must .* 16,777,216 elements apart, got .*\(16777216,"):
+        attention.attention(near, near, far, torch.tensor([0, 2]).int(), 2)
 
 
 @runs_kernels
