@@ -27,7 +27,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart data pretrain eval-families test test-gpu lint format types layers \
-	check bench wheel clean
+	check doctor bench bench-gpu wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,8 @@ eval-families: install ## score CHECKPOINT on held-out families: the sample's, o
 
 test: install ## every test that needs no GPU
 	$(BIN)/python -m pytest -m "not gpu" $(TESTS)
+	@echo "the kernels again, in Triton's interpreter"
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "not gpu" tests/kernels
 
 test-gpu: install ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu $(TESTS)
@@ -90,9 +92,15 @@ layers: install ## who may import whom
 
 check: lint types layers test ## exactly what CI runs
 
+doctor: install ## what is installed, and which implementation of every op runs here, and why
+	$(BIN)/python pipeline/doctor.py
+
 bench: install ## append rows to benchmarks/results.csv
 	@for bench in benchmarks/bench_*.py; do echo "$$bench"; \
 		PYTHONPATH=benchmarks $(BIN)/python $$bench || exit 1; done
+
+bench-gpu: install ## GPU tests and every GPU benchmark, under nine minutes
+	PYTHON=$(BIN)/python benchmarks/run_gpu.sh
 
 wheel: install ## build the wheel into dist/
 	rm -rf dist build

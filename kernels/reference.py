@@ -1,11 +1,14 @@
 """Every op in plain PyTorch: the tests' oracle, and what runs where there is no GPU.
 
-Shape suffixes: B sequences, T packed tokens, H heads, K head dim, F feed-forward width.
+Shape suffixes: B sequences, T packed tokens, H heads, K head dim, D width, F feed-forward width,
+E = 2F [activated | plain].
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .checks import check_norm, check_rotary, check_swiglu
 
 
 def rotary_tables(
@@ -25,17 +28,11 @@ def rotary_tables(
 
 def apply_rotary(x_THK: Tensor, cos_TK2: Tensor, sin_TK2: Tensor) -> Tensor:
     """Rotate each head of `x_THK` by its token's angle; half-split (GPT-NeoX) pairing."""
-    num_tokens, _, head_dim = x_THK.shape
-    if cos_TK2.shape != (num_tokens, head_dim // 2) or sin_TK2.shape != cos_TK2.shape:
-        raise ValueError(
-            f"cos and sin must be {(num_tokens, head_dim // 2)} for x {tuple(x_THK.shape)}, "
-            f"got {tuple(cos_TK2.shape)} and {tuple(sin_TK2.shape)}"
-        )
-    dtype = torch.promote_types(x_THK.dtype, cos_TK2.dtype)
-    left, right = x_THK.to(dtype).chunk(2, dim=-1)
-    cos, sin = cos_TK2[:, None], sin_TK2[:, None]
-    rotated = torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
-    return rotated.to(x_THK.dtype)
+    check_rotary(x_THK, cos_TK2, sin_TK2)
+    cos_T1K = torch.cat([cos_TK2, cos_TK2], dim=-1)[:, None]
+    sin_T1K = torch.cat([-sin_TK2, sin_TK2], dim=-1)[:, None]
+    partner_THK = x_THK.roll(x_THK.shape[-1] // 2, dims=-1)
+    return (x_THK * cos_T1K + partner_THK * sin_T1K).to(x_THK.dtype)
 
 
 def attention(
@@ -91,9 +88,27 @@ def check_packed(x_THK: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> None:
         )
 
 
-def swiglu(a_TF: Tensor, g_TF: Tensor, beta: Tensor) -> Tensor:
-    """Gate `g_TF` with the beta-SiLU of `a_TF`: a * sigmoid(beta * a) * g; `beta` has one element.
+def layer_norm(x_TD: Tensor, weight_D: Tensor, bias_D: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Normalise each row to mean 0 and variance 1, then scale and shift it."""
+    check_norm(x_TD, weight_D, bias_D)
+    return F.layer_norm(x_TD, weight_D.shape, weight_D, bias_D, eps)
 
-    Shazeer, "GLU Variants Improve Transformer" (2020), equation 6, with beta learnable.
+
+def residual_layer_norm(
+    x_TD: Tensor, residual_TD: Tensor, weight_D: Tensor, bias_D: Tensor, *, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """The sum of both, and its LayerNorm: what the next branch adds to, and what it reads."""
+    check_norm(x_TD, weight_D, bias_D, residual_TD)
+    sum_TD = x_TD + residual_TD
+    return sum_TD, F.layer_norm(sum_TD, weight_D.shape, weight_D, bias_D, eps)
+
+
+def swiglu(hidden_TE: Tensor, beta: Tensor, bias_E: Tensor | None = None) -> Tensor:
+    """Gate the plain half of `hidden_TE` with the beta-SiLU of the other: a * sigmoid(beta a) * g.
+
+    Shazeer, "GLU Variants Improve Transformer" (2020), equation 6, with beta, of one element,
+    learnable. `bias_E` is added to both halves first.
     """
+    check_swiglu(hidden_TE, beta, bias_E)
+    a_TF, g_TF = (hidden_TE if bias_E is None else hidden_TE + bias_E).chunk(2, dim=-1)
     return a_TF * torch.sigmoid(beta * a_TF) * g_TF

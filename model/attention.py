@@ -5,8 +5,7 @@ Shape suffixes: T packed tokens, D embed_dim, H heads, K head dim.
 
 from torch import Tensor, nn
 
-from ..kernels.backend import Attention
-from ..kernels.reference import apply_rotary, attention
+from ..kernels.backend import REFERENCE
 from .rotary import RotaryTables
 
 
@@ -22,20 +21,17 @@ class SelfAttention(nn.Module):
         self.dropout = dropout
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=False)
         self.out = nn.Linear(embed_dim, embed_dim, bias=False)
-        self.attend: Attention = attention
+        self.backend = REFERENCE
 
     def forward(
         self, x_TD: Tensor, rotary: RotaryTables, cu_seqlens: Tensor, max_seqlen: int
     ) -> Tensor:
         """Mix every token with all tokens of its own sequence."""
         num_tokens, embed_dim = x_TD.shape
-        qkv = self.qkv(x_TD).view(num_tokens, 3, self.num_heads, embed_dim // self.num_heads)
-        turned = apply_rotary(qkv[:, :2].flatten(1, 2), *rotary)  # q and k in one pass
-        q_THK, k_THK = turned.unflatten(1, (2, self.num_heads)).unbind(1)
-        mixed_THK = self.attend(
-            q_THK,
-            k_THK,
-            qkv[:, 2],
+        qkv_T3HK = self.qkv(x_TD).view(num_tokens, 3, self.num_heads, embed_dim // self.num_heads)
+        mixed_THK = self.backend.rotary_attention(
+            qkv_T3HK,
+            *rotary,
             cu_seqlens,
             max_seqlen,
             dropout_p=self.dropout if self.training else 0.0,

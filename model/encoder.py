@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..kernels.backend import Attention, AttentionName, choose_attention
+from ..kernels.backend import REFERENCE, AttentionName, Backend, KernelsName, choose_backend
 from . import alphabet
 from .attention import SelfAttention
 from .feed_forward import FeedForward
@@ -31,6 +31,8 @@ class EncoderConfig:
     residual_dropout: float = 0.1
     attention: AttentionName = "auto"
     """Which implementation of attention runs; see `kernels/backend.py`."""
+    kernels: KernelsName = "auto"
+    """Which implementation of norms, gate and, unless attention is triton's, rotary runs."""
 
     def __post_init__(self) -> None:
         if min(self.embed_dim, self.num_blocks, self.num_heads) < 1:
@@ -87,14 +89,22 @@ class EncoderBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.embed_dim)
         self.feed_forward = FeedForward(config.embed_dim, config.published_ffn_dim)
         self.residual_dropout = nn.Dropout(config.residual_dropout)
+        self.backend = REFERENCE
 
     def forward(
         self, x_TD: Tensor, rotary: RotaryTables, cu_seqlens: Tensor, max_seqlen: int
     ) -> Tensor:
-        """Mix tokens within their sequences, then transform each."""
-        h_TD = self.attention_norm(x_TD)
-        y_TD = h_TD + self.residual_dropout(self.attention(h_TD, rotary, cu_seqlens, max_seqlen))
-        return y_TD + self.residual_dropout(self.feed_forward(self.feed_forward_norm(y_TD)))
+        """Mix tokens within their sequences, then transform each.
+
+        The norms' weights are read here, not by their modules, so a sharding engine must gather
+        the block as a whole.
+        """
+        norm, ops = self.attention_norm, self.backend
+        h_TD = ops.layer_norm(x_TD, norm.weight, norm.bias, eps=norm.eps)
+        mixed_TD = self.residual_dropout(self.attention(h_TD, rotary, cu_seqlens, max_seqlen))
+        norm = self.feed_forward_norm
+        y_TD, u_TD = ops.residual_layer_norm(mixed_TD, h_TD, norm.weight, norm.bias, eps=norm.eps)
+        return y_TD + self.residual_dropout(self.feed_forward(u_TD))
 
 
 class Encoder(nn.Module):
@@ -109,22 +119,25 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.num_blocks))
         self.final_norm = nn.LayerNorm(config.embed_dim)
 
-    def use_attention(self, attend: Attention) -> None:
-        """Let every block attend with this implementation."""
+    def use_backend(self, backend: Backend) -> None:
+        """Let every block run on these implementations."""
         for block in self.blocks:
             assert isinstance(block, EncoderBlock)
-            block.attention.attend = attend
+            for module in (block, block.attention, block.feed_forward):
+                module.backend = backend
 
-    def choose_attention(self, device: torch.device, dtype: torch.dtype) -> str:
-        """Take the implementation the config asks for on `device`; returns which and why."""
-        attend, why = choose_attention(
-            self.config.attention,
-            device=device,
-            dtype=dtype,
+    def choose_backend(self, device: torch.device, dtype: torch.dtype) -> str:
+        """Take the implementations the config asks for on `device`; returns which and why."""
+        backend = choose_backend(
+            device,
+            dtype,
+            attention=self.config.attention,
+            kernels=self.config.kernels,
+            head_dim=self.config.head_dim,
             dropout_p=self.config.attention_dropout if self.training else 0.0,
         )
-        self.use_attention(attend)
-        return why
+        self.use_backend(backend)
+        return backend.describe()
 
     def forward(self, ids_T: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         """Representation of every token, (T, D). `ids_T` may be of any integer type."""

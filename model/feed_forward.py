@@ -1,6 +1,7 @@
 """SwiGLU feed-forward, stored at an aligned width that computes the published one exactly.
 
-Shape suffixes: T packed tokens, D embed_dim, F stored feed-forward width.
+Shape suffixes: T packed tokens, D embed_dim, F stored feed-forward width, E = 2F
+[activated branch | plain branch].
 """
 
 import math
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.reference import swiglu
+from ..kernels.backend import REFERENCE
 
 WIDTH_MULTIPLE = 64
 """Stored width is a multiple of this: rows of 3413 bf16 values are not 16-byte aligned, which
@@ -32,6 +33,7 @@ class FeedForward(nn.Module):
     def __init__(self, embed_dim: int, ffn_dim: int) -> None:
         super().__init__()
         self.ffn_dim = ffn_dim
+        self.backend = REFERENCE
         stored = aligned_width(ffn_dim)
         self.activated_and_gate = nn.Parameter(torch.zeros(2 * stored, embed_dim))
         """Rows [activated branch | plain branch]: one matrix product for both."""
@@ -56,6 +58,6 @@ class FeedForward(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform each token by itself."""
-        hidden = F.linear(x_TD, self.activated_and_gate, self.activated_and_gate_bias)
-        a_TF, g_TF = hidden.chunk(2, dim=-1)
-        return F.linear(swiglu(a_TF, g_TF, self.beta), self.out, self.out_bias)
+        hidden_TE = F.linear(x_TD, self.activated_and_gate)
+        gated_TF = self.backend.swiglu(hidden_TE, self.beta, self.activated_and_gate_bias)
+        return F.linear(gated_TF, self.out, self.out_bias)

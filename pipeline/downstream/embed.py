@@ -89,7 +89,7 @@ def embed_sequences(
 ) -> NDArray[np.floating]:
     """Rows_TD of `sequences` in their order; each is what the RNA has alone."""
     encoder = encoder.to(device).eval()
-    encoder.choose_attention(device, next(encoder.parameters()).dtype)
+    encoder.choose_backend(device, next(encoder.parameters()).dtype)
     starts = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])])
     rows_TD = np.empty((starts[-1], encoder.config.embed_dim), config.dtype)
     with tqdm(

@@ -40,7 +40,10 @@ class PretrainConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
-FREE_ON_RESUME = ("out", "data", "steps", "engine", "model.attention", "checkpoint", "tracking")
+FREE_ON_RESUME = (
+    *("out", "data", "steps", "engine", "model.attention", "model.kernels"),
+    *("checkpoint", "tracking"),
+)
 """Settings and groups that may change when a run goes on: where and how it runs, not what."""
 
 

@@ -104,7 +104,7 @@ class Engine:
         self.model = model
         bf16 = settings.get("bf16", {}).get("enabled", False)
         dtype = torch.bfloat16 if bf16 else torch.float32
-        self.attention = model.encoder.choose_attention(ranks.device, dtype)
+        self.backend = model.encoder.choose_backend(ranks.device, dtype)
 
     def predict(self, batch: PackedBatch) -> Tensor:
         """Logits of the pack's predicted tokens, (M, V), on the rank's device."""

@@ -66,15 +66,15 @@ def pretrain(config: PretrainConfig, ranks: Ranks, *, resume: bool) -> None:
     stream = _build_stream(config, train_split, config.seed)
     validation_stream = _build_stream(config, validation_split, _VALIDATION_SEED)
     logger.info(
-        "%s: %.2f M parameters, %d ranks on %s, attention %s; %d clusters in %d packs an epoch",
+        "%s: %.2f M parameters, %d ranks on %s, %d clusters in %d packs an epoch",
         config.out.name,
         num_parameters / 1e6,
         ranks.world_size,
         ranks.device.type,
-        engine.attention,
         train_split.num_clusters,
         stream.num_packs(0),
     )
+    logger.info("%s", engine.backend)
 
     run_state = RunState(
         step=first_step,

@@ -2,18 +2,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from openrinalmo.kernels import reference
+from support.gradients import values_and_grads
 from support.numerics import assert_as_accurate_as_torch
 
 LENGTHS = [[1], [5], [3, 1, 17], [16, 2, 2, 64, 1]]
-
-
-def value_and_grads(function, inputs: list[Tensor], grad: Tensor) -> list[Tensor]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    out = function(*leaves)
-    return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
 
 
 def naive_attention(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
@@ -38,9 +34,9 @@ def test_attention_matches_a_masked_softmax(lengths, head_dim):
     def naive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return naive_attention(q, k, v, lengths)
 
-    exact = value_and_grads(naive, [x.double() for x in inputs], grad.double())
-    same = value_and_grads(naive, inputs, grad)
-    actual = value_and_grads(packed, inputs, grad)
+    exact = values_and_grads(naive, [x.double() for x in inputs], [grad.double()])
+    same = values_and_grads(naive, inputs, [grad])
+    actual = values_and_grads(packed, inputs, [grad])
     # Gradients of q and k are sums of two terms of this size; with one token they cancel to zero.
     q, k, v = inputs
     term = (grad * v).sum(-1).abs().max() * head_dim**-0.5 * max(q.abs().max(), k.abs().max())
@@ -106,9 +102,17 @@ def test_rotary_refuses_tables_of_other_tokens():
 
 def test_swiglu_gradients_match_finite_differences():
     gen = torch.Generator().manual_seed(0)
-    a, g = torch.randn(2, 3, 5, generator=gen, dtype=torch.float64).unbind()
-    beta = torch.tensor([0.7], dtype=torch.float64)
-    inputs = tuple(x.clone().requires_grad_() for x in (a, g, beta))
+    hidden, bias = torch.randn(3, 10, generator=gen), torch.randn(10, generator=gen)
+    inputs = tuple(x.double().requires_grad_() for x in (hidden, torch.tensor([0.7]), bias))
     assert torch.autograd.gradcheck(reference.swiglu, inputs)
-    silu = torch.nn.functional.silu(a) * g
-    torch.testing.assert_close(reference.swiglu(a, g, torch.ones(1)), silu)
+    a, g = hidden.chunk(2, 1)
+    torch.testing.assert_close(reference.swiglu(hidden, torch.ones(1)), F.silu(a) * g)
+
+
+def test_residual_layer_norm_normalises_the_sum():
+    gen = torch.Generator().manual_seed(0)
+    x, residual = 5 + torch.randn(2, 3, 8, generator=gen)
+    summed, normed = reference.residual_layer_norm(x, residual, torch.ones(8), torch.zeros(8))
+    assert torch.equal(summed, x + residual)
+    torch.testing.assert_close(normed.mean(1), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normed.var(1, correction=0), torch.ones(3), atol=1e-4, rtol=0)
