@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+
 from rows import append_rows, measure_interleaved
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
