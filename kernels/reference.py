@@ -42,14 +42,36 @@ def attention(
     cu_seqlens: Tensor,
     max_seqlen: int,
     *,
+    cos: Tensor | None = None,
+    sin: Tensor | None = None,
     softmax_scale: float | None = None,
     dropout_p: float = 0.0,
+    dropout_seed: int | None = None,
 ) -> Tensor:
     """Bidirectional attention inside each packed sequence; never pads, never looks across.
 
-    `cu_seqlens` (B+1, int32) starts with 0 and ends with T. The default scale is K**-0.5.
+    `cu_seqlens` (B+1, int32) starts with 0 and ends with T. `cos` and `sin` rotate q and k. The
+    default scale is K**-0.5. Without `dropout_seed`, dropout draws from PyTorch's own generator;
+    with it, the draw is a function of the seed, though not the kernels' one.
     """
     check_packed(q_THK, cu_seqlens, max_seqlen)
+    if cos is not None and sin is not None:
+        q_THK, k_THK = (apply_rotary(x_THK, cos, sin) for x_THK in (q_THK, k_THK))
+    if dropout_p and dropout_seed is not None:
+        with torch.random.fork_rng(devices=[q_THK.device] if q_THK.is_cuda else []):
+            torch.manual_seed(dropout_seed)
+            return _attend(q_THK, k_THK, v_THK, cu_seqlens, softmax_scale, dropout_p)
+    return _attend(q_THK, k_THK, v_THK, cu_seqlens, softmax_scale, dropout_p)
+
+
+def _attend(
+    q_THK: Tensor,
+    k_THK: Tensor,
+    v_THK: Tensor,
+    cu_seqlens: Tensor,
+    softmax_scale: float | None,
+    dropout_p: float,
+) -> Tensor:
     lengths = cu_seqlens.diff().tolist()
     # split, not slices: its backward is one concatenation, where every slice's backward would
     # fill a zero tensor of the whole pack.

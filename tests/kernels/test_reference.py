@@ -72,6 +72,25 @@ def test_attention_refuses_lengths_that_do_not_fit(cu_seqlens, max_seqlen, messa
         reference.attention(x, x, x, cu_seqlens, max_seqlen)
 
 
+def test_attention_rotates_and_drops_by_seed():
+    gen = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 12, 2, 8, generator=gen)
+    packed = (torch.tensor([0, 4, 12]).int(), 8)
+    cos, sin = reference.rotary_tables(torch.arange(12), 8)
+    turned = (reference.apply_rotary(x, cos, sin) for x in (q, k))
+    expected = reference.attention(*turned, v, *packed)
+    assert torch.equal(reference.attention(q, k, v, *packed, cos=cos, sin=sin), expected)
+
+    state = torch.get_rng_state()
+    first, again, other = (
+        reference.attention(q, k, v, *packed, dropout_p=0.5, dropout_seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_rotary_turns_each_pair_by_position_times_frequency():
     head_dim, position = 6, 700
     gen = torch.Generator().manual_seed(0)

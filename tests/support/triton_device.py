@@ -7,7 +7,7 @@ import pytest
 import torch
 
 IS_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Set before pytest starts (`make test-kernels`): Triton reads it as kernels are defined."""
+"""Set before pytest starts (`make test` does): Triton reads it as kernels are defined."""
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() and not IS_INTERPRETED else "cpu")
 
