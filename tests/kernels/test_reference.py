@@ -77,8 +77,8 @@ def test_attention_rotates_and_drops_by_seed():
     q, k, v = torch.randn(3, 12, 2, 8, generator=gen)
     packed = (torch.tensor([0, 4, 12]).int(), 8)
     cos, sin = reference.rotary_tables(torch.arange(12), 8)
-    turned = (reference.apply_rotary(x, cos, sin) for x in (q, k))
-    expected = reference.attention(*turned, v, *packed)
+    turned_q, turned_k = (reference.apply_rotary(x, cos, sin) for x in (q, k))
+    expected = reference.attention(turned_q, turned_k, v, *packed)
     assert torch.equal(reference.attention(q, k, v, *packed, cos=cos, sin=sin), expected)
 
     state = torch.get_rng_state()
