@@ -40,6 +40,14 @@ def test_every_length_matches_the_reference(lengths, dtype):
 
 
 @runs_kernels
+@pytest.mark.parametrize(
+    "lengths", [[1022], [1 + i % 4 for i in range(200)]], ids=["longest", "hundreds"]
+)
+def test_the_longest_sequence_and_hundreds_of_short_ones(lengths):
+    assert_matches_reference(draw_pack(lengths, head_dim=32, num_heads=1, dtype=torch.float32))
+
+
+@runs_kernels
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 @pytest.mark.parametrize("head_dim", [16, 24, 32, 64, 128])
 def test_every_head_dim_matches_the_reference_with_rotary_inside(head_dim, dtype):
