@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ...data_prep.shards import hash_manifest, open_split, read_manifest
+from ...data_prep.shards import Split, hash_manifest, open_split, read_manifest
 from ...model.masked_lm import MaskedLM, masked_lm_loss_sum
 from ...model.weights import EXPORT_NAME
 from ..overrides import describe
@@ -49,7 +49,8 @@ def pretrain(config: PretrainConfig, ranks: Ranks, *, resume: bool) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     if checkpoint:
-        checkpoint.verify()
+        if ranks.is_rank_zero:  # reading every byte once is enough; a failure ends the launch
+            checkpoint.verify()
         checkpoint.load_weights(model)
     settings = read_engine_settings(find_engine_settings(config.engine, ranks.device))
     engine = Engine(
@@ -178,7 +179,7 @@ def _packs_of_rank(
     return shares
 
 
-def _build_stream(config: PretrainConfig, split: Any, seed: int) -> PackStream:
+def _build_stream(config: PretrainConfig, split: Split, seed: int) -> PackStream:
     return PackStream(
         split,
         pack_tokens=config.batches.micro_batch_tokens,
