@@ -18,12 +18,12 @@ def tiny() -> PretrainConfig:
     """Under a million parameters: minutes on two CPU cores."""
     return PretrainConfig(
         out=Path("runs/tiny"),
-        steps=1_000,
+        steps=800,
         model=build_encoder_config("tiny", dropout=0.0),
         batches=BatchConfig(micro_batch_tokens=2_048, global_batch_tokens=4_096),
-        optim=OptimConfig(peak_lr=4e-3, min_lr=2e-4, warmup_steps=40, decay_steps=960, beta2=0.98),
-        checkpoint=CheckpointConfig(every_steps=500, keep_last=2),
-        tracking=TrackingConfig(log_every=50, validate_every=250),
+        optim=OptimConfig(peak_lr=4e-3, min_lr=2e-4, warmup_steps=40, decay_steps=760, beta2=0.98),
+        checkpoint=CheckpointConfig(every_steps=400, keep_last=2),
+        tracking=TrackingConfig(log_every=50, validate_every=200),
     )
 
 
