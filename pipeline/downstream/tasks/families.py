@@ -72,7 +72,7 @@ def _build_quick() -> FamiliesConfig:
 
 
 def _build_budget() -> FamiliesConfig:
-    """ArchiveII's nine folds in under 25 minutes on two cores."""
+    """ArchiveII's nine folds, for two cores and about half an hour."""
     return FamiliesConfig(
         max_test_per_family=100,
         fit=FitConfig(
