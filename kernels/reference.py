@@ -55,6 +55,8 @@ def attention(
     with it, the draw is a function of the seed, though not the kernels' one.
     """
     check_packed(q_THK, cu_seqlens, max_seqlen)
+    if (cos is None) != (sin is None):
+        raise ValueError(f"cos and sin come together, got no {'cos' if cos is None else 'sin'}")
     if cos is not None and sin is not None:
         q_THK, k_THK = (apply_rotary(x_THK, cos, sin) for x_THK in (q_THK, k_THK))
     if dropout_p and dropout_seed is not None:

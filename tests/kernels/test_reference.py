@@ -81,6 +81,9 @@ def test_attention_rotates_and_drops_by_seed():
     expected = reference.attention(turned_q, turned_k, v, *packed)
     assert torch.equal(reference.attention(q, k, v, *packed, cos=cos, sin=sin), expected)
 
+    with pytest.raises(ValueError, match="cos and sin come together, got no sin"):
+        reference.attention(q, k, v, *packed, cos=cos)
+
     state = torch.get_rng_state()
     first, again, other = (
         reference.attention(q, k, v, *packed, dropout_p=0.5, dropout_seed=seed)
