@@ -5,6 +5,7 @@ two branches apart (docs/parity.md lists every key).
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,9 +40,35 @@ _BRANCHES = ("transition.0.linear", "transition.0.linear_gate")
 _PROJECTION = "transition.2.weight"
 
 
+class PublishedTensor(NamedTuple):
+    """Which part of which of our parameters is stored under a published key."""
+
+    name: str
+    part: tuple[slice, ...]
+
+
+def published_layout(config: EncoderConfig) -> dict[str, PublishedTensor]:
+    """Every key of a published state dict of this size, and where its values are in ours."""
+    layout = {theirs: PublishedTensor(name, ()) for theirs, name in _OUTER_KEYS.items()}
+    ffn_dim, stored = config.published_ffn_dim, aligned_width(config.published_ffn_dim)
+    for i in range(config.num_blocks):
+        theirs_prefix, prefix = f"transformer.blocks.{i}.", f"encoder.blocks.{i}."
+        for theirs, name in _BLOCK_KEYS.items():
+            layout[theirs_prefix + theirs] = PublishedTensor(prefix + name, ())
+        joined = prefix + "feed_forward.activated_and_gate"
+        for branch, first in zip(_BRANCHES, (0, stored), strict=True):
+            rows = (slice(first, first + ffn_dim),)
+            layout[f"{theirs_prefix}{branch}.weight"] = PublishedTensor(joined, rows)
+            layout[f"{theirs_prefix}{branch}.bias"] = PublishedTensor(f"{joined}_bias", rows)
+        columns = (slice(None), slice(ffn_dim))
+        layout[theirs_prefix + _PROJECTION] = PublishedTensor(prefix + "feed_forward.out", columns)
+    return layout
+
+
 def published_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     """Every key of a published state dict of this size, with its shape."""
-    state = export_published(MaskedLM(config).to("meta"))
+    with torch.device("meta"):
+        state = export_published(MaskedLM(config))
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
@@ -62,19 +89,8 @@ def load_published(state: Mapping[str, Tensor], num_heads: int) -> MaskedLM:
 def export_published(model: MaskedLM) -> dict[str, Tensor]:
     """The model's parameters under their published keys and at their published widths."""
     ours = model.state_dict()
-    state = {theirs: ours[name] for theirs, name in _OUTER_KEYS.items()}
-    ffn_dim = model.config.published_ffn_dim
-    for i in range(model.config.num_blocks):
-        theirs_prefix, prefix = f"transformer.blocks.{i}.", f"encoder.blocks.{i}."
-        for theirs, name in _BLOCK_KEYS.items():
-            state[theirs_prefix + theirs] = ours[prefix + name]
-        weights = ours[prefix + "feed_forward.activated_and_gate"].chunk(2)
-        biases = ours[prefix + "feed_forward.activated_and_gate_bias"].chunk(2)
-        for branch, weight, bias in zip(_BRANCHES, weights, biases, strict=True):
-            state[f"{theirs_prefix}{branch}.weight"] = weight[:ffn_dim]
-            state[f"{theirs_prefix}{branch}.bias"] = bias[:ffn_dim]
-        state[theirs_prefix + _PROJECTION] = ours[prefix + "feed_forward.out"][:, :ffn_dim]
-    return {key: value.contiguous() for key, value in state.items()}
+    layout = published_layout(model.config)
+    return {key: ours[name][part].contiguous() for key, (name, part) in layout.items()}
 
 
 def _import_published(state: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
 from .encoder import EncoderConfig
 from .masked_lm import MaskedLM
-from .upstream import export_published, load_published
+from .tensor_file import write_tensors
+from .upstream import load_published, published_layout, published_shapes
 
 PUBLISHED_NUM_HEADS = 20
 EXPORT_NAME = "model.safetensors"
@@ -30,11 +31,25 @@ class LoadedModel:
 
 def save_masked_lm(model: MaskedLM, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the model in fp32 under its published keys; appears whole or not at all."""
-    state = {key: value.detach().float().cpu() for key, value in export_published(model).items()}
-    header = {**metadata, "config": json.dumps(asdict(model.config)), "format": "openrinalmo-1"}
-    scratch = path.with_name(path.name + ".partial")
-    save_file(state, scratch, metadata=header)
-    scratch.replace(path)
+    write_published(model.config, model.state_dict().__getitem__, path, metadata)
+
+
+def write_published(
+    config: EncoderConfig,
+    read: Callable[[str], Tensor],
+    path: Path,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write weights in fp32 under their published keys; appears whole or not at all.
+
+    `read` gives a parameter by our name. It is asked for one at a time, so a model need not fit
+    into memory; for the two halves of a joined parameter it is asked twice.
+    """
+    layout = published_layout(config)
+    shapes = dict(sorted(published_shapes(config).items()))
+    tensors = ((key, read(layout[key].name)[layout[key].part].float()) for key in shapes)
+    header = {**metadata, "config": json.dumps(asdict(config)), "format": "openrinalmo-1"}
+    write_tensors(path, shapes, tensors, header)
 
 
 def load_masked_lm(path: Path, *, num_heads: int = PUBLISHED_NUM_HEADS) -> LoadedModel:
