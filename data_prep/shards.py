@@ -138,10 +138,39 @@ class Split:
         """Index of each record's type in `rna_types`: int32, num_records."""
         return np.concatenate([np.zeros(0, np.int32), *(s.rna_type_ids for s in self._shards)])
 
+    @cached_property
+    def _views(self) -> list[tuple[memoryview, memoryview]]:
+        """Offsets and letters of each shard; single elements and slices cost half of NumPy's."""
+        return [(shard.offsets.data, shard.letters.data) for shard in self._shards]
+
     def sequence(self, index: int) -> np.ndarray:
         """Return one record's letters as a read-only view of the mapped file: uint8 ASCII."""
         shard, row = self._locate(index)
         return shard.letters[shard.offsets[row] : shard.offsets[row + 1]]
+
+    def windows(
+        self, records: np.ndarray, starts_nt: np.ndarray, lengths_nt: np.ndarray
+    ) -> list[memoryview]:
+        """Return the letters of one window a record, as read-only views of the mapped files."""
+        shard_of = np.searchsorted(self._record_starts, records, side="right") - 1
+        rows = records - np.asarray(self._record_starts)[shard_of]
+        views = self._views
+        places = zip(
+            shard_of.tolist(), rows.tolist(), starts_nt.tolist(), lengths_nt.tolist(), strict=True
+        )
+        return [
+            letters[offsets[row] + start : offsets[row] + start + length]
+            for shard, row, start, length in places
+            for offsets, letters in (views[shard],)
+        ]
+
+    def find(self, identifier: str) -> int | None:
+        """Return the first record with this identifier, or None; reads every identifier."""
+        for first, shard in zip(self._record_starts, self._shards, strict=False):
+            row = pc.index(shard.batch.column("id"), pa.scalar(identifier, pa.large_string()))
+            if row.as_py() >= 0:
+                return first + row.as_py()
+        return None
 
     def id(self, index: int) -> str:
         """Return one record's identifier."""

@@ -1,8 +1,11 @@
 """Random numbers as pure functions of a key and a counter, vectorised over counters.
 
 No state, no stream: the draw for (seed, epoch, record, position) is the same whichever rank,
-worker or restart asks, and does not change with the NumPy version.
+worker or restart asks, and does not change with the NumPy version. Shape suffixes: B sequences, T
+packed tokens.
 """
+
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +19,12 @@ def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection that avalanches."""
     with np.errstate(over="ignore"):
         words = words + _GOLDEN
-        words = (words ^ (words >> np.uint64(30))) * _FIRST
-        words = (words ^ (words >> np.uint64(27))) * _SECOND
-    return words ^ (words >> np.uint64(31))
+        words ^= words >> np.uint64(30)
+        words *= _FIRST
+        words ^= words >> np.uint64(27)
+        words *= _SECOND
+        words ^= words >> np.uint64(31)
+    return words
 
 
 def derive_key(key: int | NDArray[np.uint64], word: int | NDArray) -> NDArray[np.uint64]:
@@ -26,7 +32,25 @@ def derive_key(key: int | NDArray[np.uint64], word: int | NDArray) -> NDArray[np
     return mix(mix(np.asarray(key, np.uint64)) ^ np.asarray(word).astype(np.uint64))
 
 
+@cache
+def derive_purpose_key(seed: int, epoch: int, purpose: int) -> NDArray[np.uint64]:
+    """The key of all draws for one purpose in one epoch; remembered, since packs ask again."""
+    return derive_key(derive_key(seed, epoch), purpose)
+
+
 def uniform(keys: NDArray[np.uint64], counters: NDArray) -> NDArray[np.float64]:
     """Draws from [0, 1) with 53 bits, one for each pair of key and counter (broadcast)."""
     words = derive_key(keys, counters)
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def draw_words(keys_B: NDArray[np.uint64], cu_seqlens: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """A word for every token of packed sequences: what SplitMix64 seeded with its key gives there.
+
+    One hash a token, because the generator's state at a position is key + position * constant.
+    """
+    starts_B = cu_seqlens[:-1].astype(np.uint64)
+    words_T = np.arange(cu_seqlens[-1], dtype=np.uint64)
+    words_T *= _GOLDEN
+    words_T += np.repeat(keys_B - starts_B * _GOLDEN, np.diff(cu_seqlens))
+    return mix(words_T)

@@ -9,6 +9,7 @@ from openrinalmo.pipeline.pretraining.batches import BatchConfig, PackStream
 from openrinalmo.pipeline.pretraining.masking import MaskingConfig
 from openrinalmo.pipeline.pretraining.sampling import SamplingConfig
 from support.corpora import make_corpus
+from support.tiny_data import write_tiny_data
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,85 @@ def test_fragments_of_long_sequences_occur(split):
     shown = [ids for n in range(stream.num_packs(0)) for ids in originals(stream.pack(n))]
     cut = np.array([(ids[0] != alphabet.CLS, ids[-1] != alphabet.EOS) for ids in shown])
     assert cut.any(axis=0).all()
+
+
+def read_tokens(split, samples):
+    """The pack's uncorrupted ids, sequence by sequence, from the records' text."""
+    ids = []
+    for record, start, length, has_cls, has_eos in zip(*samples, strict=True):
+        text = split.sequence(int(record)).tobytes().decode()
+        window = alphabet.encode(text[start : start + length]).tolist()
+        ids.append(window[0 if has_cls else 1 : len(window) if has_eos else -1])
+    return ids
+
+
+CORPORA = {
+    "one cluster": [["ACGUACGUACGUACGUACGU"]],
+    "one nucleotide": [["A"], ["C"], ["G"], ["U"], ["N"]],
+    "longer than a window": [["ACGU" * 30], ["GGCAU" * 100, "AC" * 9], ["A" * 17]],
+    "exactly a window": [["ACGU" * 4], ["CCGU" * 4], ["ACGUU" * 3 + "AG", "GUA"]],
+}
+
+
+@pytest.mark.parametrize("pack_tokens", [18, 19, 40, 1000])
+@pytest.mark.parametrize("clusters", CORPORA.values(), ids=CORPORA)
+def test_corpora_of_odd_sizes_are_shown_as_they_are(tmp_path, clusters, pack_tokens):
+    records = [
+        [(f"r{c}.{m}", text, "RNA") for m, text in enumerate(members)]
+        for c, members in enumerate(clusters)
+    ]
+    split = open_split(
+        write_tiny_data(tmp_path, train=records, validation=[], max_shard_nt=40), "train"
+    )
+    stream = PackStream(
+        split,
+        pack_tokens=pack_tokens,
+        sampling=SamplingConfig(max_length_nt=16),
+        masking=MaskingConfig(),
+        seed=1,
+    )
+    for epoch in range(4):
+        first = stream.epochs.first_pack(epoch)
+        shown = []
+        for number in range(first, first + stream.num_packs(epoch)):
+            batch, samples = stream.pack(number), stream.samples(number)
+            assert originals(batch) == read_tokens(split, samples)
+            assert batch.num_tokens <= pack_tokens
+            assert batch.max_seqlen == max(map(len, originals(batch)))
+            assert batch.cu_seqlens.dtype == torch.int32
+            assert batch.predicted_rows_M.dtype == batch.labels_M.dtype == torch.int64
+            assert batch.rna_type_ids_M.dtype == torch.int64
+            assert len(batch.labels_M) >= len(samples.records)
+            shown += [split.cluster(record) for record in samples.records.tolist()]
+        assert sorted(shown) == list(range(len(clusters)))
+
+
+def test_packs_of_one_sequence_each(split):
+    stream = PackStream(
+        split,
+        pack_tokens=82,
+        sampling=SamplingConfig(max_length_nt=80),
+        masking=MaskingConfig(),
+        seed=0,
+    )
+    sizes = {len(stream.samples(number).records) for number in range(stream.num_packs(0))}
+    assert 1 in sizes
+    long = SamplingConfig(max_length_nt=16)
+    single = PackStream(split, pack_tokens=18, sampling=long, masking=MaskingConfig(), seed=0)
+    assert single.num_packs(0) == split.num_clusters
+    for number in range(single.num_packs(0)):
+        assert single.pack(number).cu_seqlens.tolist()[:-1] == [0]
+
+
+def test_a_pack_before_the_first_is_refused(split):
+    with pytest.raises(ValueError, match="numbered from 0, there is no pack -1"):
+        build_stream(split).pack(-1)
+
+
+def test_plans_of_two_epochs_are_kept(split):
+    epochs = build_stream(split).epochs
+    for epoch in range(4):
+        epochs.plan(epoch)
+    assert [epochs.is_planned(epoch) for epoch in range(5)] == [False, False, True, True, False]
+    assert epochs.plan(3) is epochs.plan(3)
+    assert epochs.first_pack(2) == epochs.num_packs(0) + epochs.num_packs(1)

@@ -1,21 +1,40 @@
 import numpy as np
 
-from openrinalmo.pipeline.pretraining.counter_rng import derive_key, mix, uniform
-
-
-def splitmix64(word: int) -> int:
-    """The published finaliser in Python's unbounded integers."""
-    mask = 2**64 - 1
-    word = (word + 0x9E3779B97F4A7C15) & mask
-    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
-    return word ^ (word >> 31)
+from openrinalmo.pipeline.pretraining.counter_rng import (
+    derive_key,
+    derive_purpose_key,
+    draw_words,
+    mix,
+    uniform,
+)
+from support.splitmix import SplitMix64, derive_one, mix_one, uniform_one
 
 
 def test_mix_is_splitmix64():
     words = np.array([0, 1, 2**63, 2**64 - 1, 12345678901234567890], np.uint64)
-    assert mix(words).tolist() == [splitmix64(int(word)) for word in words]
+    before = words.copy()
+    assert mix(words).tolist() == [mix_one(int(word)) for word in words]
+    assert np.array_equal(words, before)
     assert int(mix(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF  # its published first output
+
+
+def test_keys_and_draws_are_those_of_unbounded_integers():
+    assert int(derive_key(7, 3)) == derive_one(7, 3)
+    assert int(derive_purpose_key(7, 3, 2)) == derive_one(7, 3, 2)
+    assert derive_key(9, np.arange(4)).tolist() == [derive_one(9, i) for i in range(4)]
+    assert uniform(derive_key(9, 1), np.arange(4)).tolist() == [
+        uniform_one(derive_one(9, 1), i) for i in range(4)
+    ]
+
+
+def test_words_of_packed_sequences_are_each_keys_own_generator():
+    lengths = [1, 5, 2, 1, 300]
+    cu_seqlens = np.cumsum([0, *lengths]).astype(np.int32)
+    keys = np.array([0, 1, 2**64 - 1, 2**63, 77], np.uint64)
+    words = draw_words(keys, cu_seqlens).tolist()
+    for start, length, key in zip(cu_seqlens.tolist(), lengths, keys.tolist(), strict=False):
+        generator = SplitMix64(key)
+        assert words[start : start + length] == [generator.next() for _ in range(length)]
 
 
 def test_uniform_looks_uniform_and_independent_of_its_neighbours():
