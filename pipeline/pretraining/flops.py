@@ -25,8 +25,8 @@ def flops_per_pack(
 
     By default those of the published function, which is what MFU counts whatever runs. `aligned`
     takes the stored feed-forward width instead, and `recompute_every_blocks` adds the second
-    forward of every so-manieth block, the first one included: what is executed. Kernels that
-    compute attention's weights again in their backward are not charged for it, in either.
+    forward of every so-manieth block: what is executed. Kernels that compute attention's weights
+    again in their backward are not charged for it, in either.
     """
     block = block_forward_flops(config, num_tokens, sum_squared_lengths, aligned=aligned)
     head = head_forward_flops(config, num_predicted)
@@ -52,4 +52,4 @@ def head_forward_flops(config: EncoderConfig, num_predicted: int) -> int:
 
 def count_recomputed(config: EncoderConfig, recompute_every_blocks: int) -> int:
     """Blocks whose forward runs twice, where every so-manieth is recomputed; 0 is none."""
-    return -(-config.num_blocks // recompute_every_blocks) if recompute_every_blocks else 0
+    return config.num_blocks // recompute_every_blocks if recompute_every_blocks else 0
