@@ -159,7 +159,7 @@ class Split:
             shard_of.tolist(), rows.tolist(), starts_nt.tolist(), lengths_nt.tolist(), strict=True
         )
         return [
-            letters[offsets[row] + start : offsets[row] + start + length]
+            letters[(first := offsets[row] + start) : first + length]
             for shard, row, start, length in places
             for offsets, letters in (views[shard],)
         ]

@@ -17,14 +17,8 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection that avalanches."""
-    with np.errstate(over="ignore"):
-        words = words + _GOLDEN
-        words ^= words >> np.uint64(30)
-        words *= _FIRST
-        words ^= words >> np.uint64(27)
-        words *= _SECOND
-        words ^= words >> np.uint64(31)
-    return words
+    with np.errstate(over="ignore"):  # NumPy warns of scalars only
+        return _finalise(words + _GOLDEN)
 
 
 def derive_key(key: int | NDArray[np.uint64], word: int | NDArray) -> NDArray[np.uint64]:
@@ -52,5 +46,15 @@ def draw_words(keys_B: NDArray[np.uint64], cu_seqlens: NDArray[np.int32]) -> NDA
     starts_B = cu_seqlens[:-1].astype(np.uint64)
     words_T = np.arange(cu_seqlens[-1], dtype=np.uint64)
     words_T *= _GOLDEN
-    words_T += np.repeat(keys_B - starts_B * _GOLDEN, np.diff(cu_seqlens))
-    return mix(words_T)
+    words_T += np.repeat(keys_B + (_GOLDEN - starts_B * _GOLDEN), np.diff(cu_seqlens))
+    return _finalise(words_T)
+
+
+def _finalise(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix in place: an array of a pack is half a megabyte, and each one less counts."""
+    words ^= words >> np.uint64(30)
+    words *= _FIRST
+    words ^= words >> np.uint64(27)
+    words *= _SECOND
+    words ^= words >> np.uint64(31)
+    return words
