@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..kernels.backend import REFERENCE, AttentionName, Backend, KernelsName, choose_backend
 from . import alphabet
@@ -90,6 +91,7 @@ class EncoderBlock(nn.Module):
         self.feed_forward = FeedForward(config.embed_dim, config.published_ffn_dim)
         self.residual_dropout = nn.Dropout(config.residual_dropout)
         self.backend = REFERENCE
+        self.is_recomputed = False
 
     def forward(
         self, x_TD: Tensor, rotary: RotaryTables, cu_seqlens: Tensor, max_seqlen: int
@@ -97,8 +99,19 @@ class EncoderBlock(nn.Module):
         """Mix tokens within their sequences, then transform each.
 
         The norms' weights are read here, not by their modules, so a sharding engine must gather
-        the block as a whole.
+        the block as a whole. It may free them once this returns: recomputing is inside, so that
+        its hooks around the block see one forward and one backward.
         """
+        if self.is_recomputed and torch.is_grad_enabled():
+            # Generators are put back for the second time: dropout, and the seeds kernels draw.
+            return checkpoint(
+                self._transform, x_TD, rotary, cu_seqlens, max_seqlen, use_reentrant=False
+            )
+        return self._transform(x_TD, rotary, cu_seqlens, max_seqlen)
+
+    def _transform(
+        self, x_TD: Tensor, rotary: RotaryTables, cu_seqlens: Tensor, max_seqlen: int
+    ) -> Tensor:
         norm, ops = self.attention_norm, self.backend
         h_TD = ops.layer_norm(x_TD, norm.weight, norm.bias, eps=norm.eps)
         mixed_TD = self.residual_dropout(self.attention(h_TD, rotary, cu_seqlens, max_seqlen))
@@ -125,6 +138,12 @@ class Encoder(nn.Module):
             assert isinstance(block, EncoderBlock)
             for module in (block, block.attention, block.feed_forward):
                 module.backend = backend
+
+    def recompute_blocks(self, *, every: int) -> None:
+        """Let every so many blocks keep their input only, and run again in backward; 0: none."""
+        for i, block in enumerate(self.blocks, start=1):
+            assert isinstance(block, EncoderBlock)
+            block.is_recomputed = bool(every) and i % every == 0
 
     def choose_backend(self, device: torch.device, dtype: torch.dtype) -> str:
         """Take the implementations the config asks for on `device`; returns which and why."""

@@ -1,8 +1,9 @@
-"""Optimizer and learning rate: AdamW, linear warm-up, cosine decay."""
+"""Optimizer and learning rate: AdamW, linear warm-up, cosine decay; Muon's settings."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -11,6 +12,8 @@ import torch
 class OptimConfig:
     """The published recipe, unless a preset says otherwise."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """`muon` updates the matrices inside blocks by Muon and all else by AdamW."""
     peak_lr: float = 5e-5
     """Learning rate at the end of warm-up."""
     start_lr: float = 1e-7
@@ -26,10 +29,20 @@ class OptimConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
+    muon_lr: float = 1e-3
+    """Muon's learning rate where AdamW's is `peak_lr`: both follow the same schedule."""
+    muon_momentum: float = 0.95
 
     def __post_init__(self) -> None:
         if self.peak_lr <= 0:
             raise ValueError(f"optim.peak_lr must be positive, got {self.peak_lr}")
+        if self.name not in ("adamw", "muon"):
+            raise ValueError(f"optim.name must be adamw or muon, got {self.name!r}")
+        if self.muon_lr <= 0:
+            raise ValueError(f"optim.muon_lr must be positive, got {self.muon_lr}")
+        for name in ("beta1", "beta2", "muon_momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"optim.{name} must be in [0, 1), got {getattr(self, name)}")
         for name in ("start_lr", "min_lr", "weight_decay", "max_grad_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"optim.{name} must not be negative, got {getattr(self, name)}")

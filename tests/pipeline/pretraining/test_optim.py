@@ -34,7 +34,17 @@ def test_the_optimizer_has_the_settings():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"peak_lr": 0.0}, {"weight_decay": -1.0}, {"warmup_steps": -1}, {"decay_steps": 0}]
+    "settings",
+    [
+        {"peak_lr": 0.0},
+        {"weight_decay": -1.0},
+        {"warmup_steps": -1},
+        {"decay_steps": 0},
+        {"muon_lr": 0.0},
+        {"muon_momentum": 1.0},
+        {"beta2": 1.5},
+        {"name": "sgd"},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match=f"optim.{next(iter(settings))}"):
