@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 FASTA ?=
 METADATA ?=
+GPU ?= h100
+PARTS ?=
 DATA_SETTINGS ?=
 CORPUS ?= runs/data
 PRESET ?= tiny
@@ -12,6 +14,8 @@ RANKS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU | sed 's/^0$$/2/')
 SETTINGS ?=
 CHECKPOINT ?= $(RUN)
 DATA ?=
+GPU ?= h100
+PARTS ?=
 EVAL_PRESET ?= $(if $(DATA),budget,quick)
 EVAL_OUT ?= $(if $(DATA),$(RUN)/families-archiveii,$(RUN)/families)
 EVAL_SETTINGS ?=
@@ -26,7 +30,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart data pretrain eval-families test test-gpu lint format types layers \
+.PHONY: help install quickstart data pretrain plan checkpoints eval-families test test-gpu lint format types layers \
 	check doctor bench bench-gpu wheel clean
 
 help: ## list the targets
@@ -64,6 +68,13 @@ pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ran
 	$(BIN)/deepspeed --log_level warning --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
 		data=$(CORPUS) out=$(RUN) $(SETTINGS)
 
+plan: install ## memory, speed, time and cost of PRESET on RANKS x GPU; runs nothing
+	$(BIN)/python pipeline/plan.py --preset $(PRESET) --gpu $(GPU) --ranks $(RANKS) data=$(CORPUS) $(SETTINGS)
+
+checkpoints: install ## the checkpoints of RUN: which are whole, and what is damaged
+	$(BIN)/python pipeline/checkpoint.py list $(RUN)
+	$(BIN)/python pipeline/checkpoint.py verify $(RUN)
+
 eval-families: install ## score CHECKPOINT on held-out families: the sample's, or ArchiveII in DATA
 	$(BIN)/python pipeline/eval_families.py --checkpoint $(CHECKPOINT) $(if $(DATA),--data $(DATA)) \
 		--preset $(EVAL_PRESET) --out $(EVAL_OUT) $(EVAL_SETTINGS)
@@ -99,8 +110,8 @@ bench: install ## append rows to benchmarks/results.csv
 	@for bench in benchmarks/bench_*.py; do echo "$$bench"; \
 		PYTHONPATH=benchmarks $(BIN)/python $$bench || exit 1; done
 
-bench-gpu: install ## GPU tests and every GPU benchmark, under nine minutes
-	PYTHON=$(BIN)/python benchmarks/run_gpu.sh
+bench-gpu: install ## GPU tests and every GPU benchmark, under ten minutes; PARTS='step stages' for some
+	PYTHON=$(BIN)/python benchmarks/run_gpu.sh $(PARTS)
 
 wheel: install ## build the wheel into dist/
 	rm -rf dist build

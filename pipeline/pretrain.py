@@ -21,6 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", required=True, choices=sorted(PRESETS))
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument(
+        "--allow-other-data", action="store_true", help="resume though the data is not the same"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print every setting and stop")
     parser.add_argument("--local_rank", type=int, help="set by launchers; not used")
     parser.add_argument("settings", nargs="*", metavar="path=value")
@@ -33,8 +36,13 @@ def main() -> None:
             return
         ranks = read_ranks()
         set_up_logging(ranks)
-        pretrain(config, ranks, resume=arguments.resume)
-    except (ValueError, FileNotFoundError) as error:
+        pretrain(
+            config,
+            ranks,
+            resume=arguments.resume,
+            allow_other_data=arguments.allow_other_data,
+        )
+    except (ValueError, OSError, FloatingPointError) as error:
         logger.debug("refused", exc_info=True)
         sys.exit(f"pretrain.py: {error}")
 

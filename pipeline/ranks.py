@@ -127,6 +127,13 @@ def limit_waits(timeout: timedelta) -> None:
         dist.distributed_c10d._set_pg_timeout(timeout, group)
 
 
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective failed because another rank is gone, not by a fault of this one."""
+    # gloo raises bare RuntimeErrors.
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "timed out")
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
+
+
 def share_cores(local_world_size: int) -> None:
     """Split this machine's cores among its CPU ranks, unless OMP_NUM_THREADS says otherwise.
 

@@ -1,186 +1,246 @@
-"""Save, resume, export: sharded safetensors that any number of ranks can read back.
+"""Checkpoints as they lie on disk, and reading them back on any number of ranks.
 
-A checkpoint is a folder `step-00001200` holding, from each of the ranks that wrote it, one file
-with that rank's flat slice of every parameter and both Adam moments, and `state.json` with the
-step, the resolved config, the data manifest's hash and every file's hash. It is written under
-another name and renamed; then `latest` is moved. Slices in rank order are the whole tensor.
+A checkpoint is a folder `step-00001200` with a safetensors file from each rank that wrote it,
+holding that rank's flat slice of every parameter and its moments, and `state.json` with the
+run's state, every parameter's shape and every file's hash. `state.sha256` is the hash of
+`state.json`, in the form `sha256sum -c` reads. Slices in rank order are the whole tensor. Beside
+the folders, `latest` names the one to go on from.
 """
 
+import hashlib
 import json
 import math
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ...data_prep.shards import hash_file
 from ...model.masked_lm import MaskedLM
-from ...model.weights import save_masked_lm
-from ..ranks import Ranks, wait_for_all
+from ...model.tensor_file import FileDigest
 
+FORMAT_VERSION = 2
 STATE_NAME = "state.json"
-LATEST_NAME = "latest"
-KINDS = ("weight", "exp_avg", "exp_avg_sq")
+STATE_HASH_NAME = "state.sha256"
+PARTIAL_SUFFIX = ".partial"
+"""A folder that is being written, or deleted."""
+REPLACED_SUFFIX = ".replaced"
+"""A checkpoint whose successor of the same step is being put in its place."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointConfig:
-    """When checkpoints are written and which are kept."""
-
-    every_steps: int = 1_000
-    """A checkpoint every so many steps, and one at the end; 0 for the end only."""
-    keep_last: int = 3
-    """Older ones are deleted; 0 keeps all."""
-
-    def __post_init__(self) -> None:
-        if min(self.every_steps, self.keep_last) < 0:
-            raise ValueError(
-                "checkpoint.every_steps and checkpoint.keep_last must not be negative, got "
-                f"{self.every_steps} and {self.keep_last}"
-            )
+_CHUNK_BYTES = 2**24
 
 
 class RunState(NamedTuple):
     """What a resume needs beside the tensors."""
 
     step: int
-    """Updates made; also the number of the next step. The place in the data follows from it."""
+    """Steps made; also the number of the next step. With `skipped_packs` the place in the data."""
+    updates: int
+    """Optimizer updates applied; fewer than `step` where unusable batches were skipped."""
+    skipped_packs: list[list[int]]
+    """Half-open ranges [first, end) of pack numbers that were never shown."""
+    guards: dict[str, Any]
+    """State of `Guards`: a resumed run judges as the uninterrupted one would."""
     config: dict[str, Any]
     manifest_hash: str
     versions: dict[str, str]
 
 
-def save_checkpoint(
-    folder: Path,
-    partitions: Iterable[tuple[str, Iterable[Tensor]]],
-    shapes: Mapping[str, tuple[int, ...]],
-    state: RunState,
-    ranks: Ranks,
-) -> Path:
-    """Write this rank's part of a checkpoint into `folder`; a collective call.
+class ParameterEntry(NamedTuple):
+    """What a checkpoint holds of one parameter."""
 
-    `partitions` gives the rank's flat slice of weight and moments, by parameter name.
-    """
-    final = folder / f"step-{state.step:08d}"
-    scratch = folder / f"{final.name}.partial"
-    if ranks.is_rank_zero:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-    wait_for_all()
-    file = scratch / f"rank-{ranks.rank:05d}-of-{ranks.world_size:05d}.safetensors"
-    tensors = {
-        f"{kind}.{name}": value.contiguous().cpu()
-        for name, values in partitions
-        for kind, value in zip(KINDS, values, strict=True)
-    }
-    save_file(tensors, file)
-    file.with_suffix(".sha256").write_text(hash_file(file))
-    wait_for_all()
-    if ranks.is_rank_zero:
-        hashes = {}
-        for digest in sorted(scratch.glob("*.sha256")):
-            hashes[digest.with_suffix(".safetensors").name] = digest.read_text()
-            digest.unlink()
-        content = {**state._asdict(), "shapes": shapes, "files": hashes}
-        (scratch / STATE_NAME).write_text(json.dumps(content, indent=1) + "\n")
-        shutil.rmtree(final, ignore_errors=True)
-        scratch.rename(final)
-        _write_atomically(folder / LATEST_NAME, final.name)
-    wait_for_all()
-    return final
+    shape: tuple[int, ...]
+    kinds: tuple[str, ...]
+    """`weight`, then the optimizer's moments by their names there."""
 
 
-def prune_checkpoints(folder: Path, keep_last: int) -> None:
-    """Delete all but the newest `keep_last` checkpoints; 0 keeps all. For rank 0."""
-    whole = sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
-    for path in whole[:-keep_last] if keep_last else []:
-        shutil.rmtree(path)
-
-
-def find_latest(folder: Path) -> Path | None:
-    """The checkpoint `latest` names, or None where the run has none."""
-    pointer = folder / LATEST_NAME
-    if not pointer.exists():
-        return None
-    checkpoint = folder / pointer.read_text().strip()
-    if not (checkpoint / STATE_NAME).exists():
-        raise FileNotFoundError(
-            f"{pointer} names {checkpoint.name}, which is not whole; write the name of another "
-            f"step- folder of {folder} into it"
-        )
-    return checkpoint
+class DamagedError(ValueError):
+    """A checkpoint's file is missing, short, or not what was written."""
 
 
 class Checkpoint:
-    """A saved checkpoint, open for reading by any number of ranks."""
+    """A saved checkpoint, open for reading by any number of ranks.
+
+    Opening checks `state.json` alone; `find_faults` reads every byte.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        content = json.loads((folder / STATE_NAME).read_text())
+        content = _read_state(folder)
         self.state = RunState(**{field: content[field] for field in RunState._fields})
-        self._shapes: dict[str, list[int]] = content["shapes"]
-        self._hashes: dict[str, str] = content["files"]
-        if missing := [name for name in self._hashes if not (folder / name).exists()]:
-            raise FileNotFoundError(f"{folder} is incomplete, without {', '.join(missing)}")
+        self.saved_at: str = content["saved_at"]
+        self.parameters = {
+            name: ParameterEntry(tuple(entry["shape"]), tuple(entry["kinds"]))
+            for name, entry in content["parameters"].items()
+        }
+        self.files = {name: FileDigest(**entry) for name, entry in content["files"].items()}
+        """One a rank, in rank order."""
+        self._opened: list[Any] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the tensors' files together."""
+        return sum(file.num_bytes for file in self.files.values())
+
+    def find_missing(self) -> list[str]:
+        """Say which files are missing or of another size; reads none. Empty is good."""
+        faults = []
+        for name, file in self.files.items():
+            path = self.folder / name
+            if not path.exists():
+                faults.append(f"{path} is missing")
+            elif (size := path.stat().st_size) != file.num_bytes:
+                faults.append(f"{path} is damaged: {size} bytes of {file.num_bytes}")
+        return faults
+
+    def find_faults(self, on_bytes: Callable[[int], object] = lambda _: None) -> list[str]:
+        """Say which files are missing or not what was written. Empty is good.
+
+        `on_bytes` is told how many bytes were read, from several threads.
+        """
+
+        def check(name: str) -> str | None:
+            path = self.folder / name
+            expected = self.files[name]
+            if not path.exists() or path.stat().st_size != expected.num_bytes:
+                return None  # said already
+            if _hash_file(path, on_bytes) == expected.sha256:
+                return None
+            return f"{path} is damaged: its SHA-256 is not the one in {STATE_NAME}"
+
+        with ThreadPoolExecutor(min(8, len(self.files))) as pool:  # hashing releases the GIL
+            hashed = list(pool.map(check, self.files))
+        return self.find_missing() + [fault for fault in hashed if fault]
 
     def verify(self) -> None:
-        """Compare every file with its hash; raises `ValueError` naming the first that differs."""
-        for name, expected in self._hashes.items():
-            if hash_file(self.folder / name) != expected:
-                raise ValueError(
-                    f"{self.folder / name} is damaged: its SHA-256 is not the one in {STATE_NAME}"
-                )
+        """Raise `DamagedError` naming every file that is not what was written."""
+        if faults := self.find_faults():
+            raise DamagedError("; ".join(faults))
 
-    def iter_full(self, kinds: Iterable[str] = KINDS) -> Iterator[tuple[str, list[Tensor]]]:
-        """Every parameter's whole tensors of the given kinds, one parameter at a time."""
-        files = [safe_open(self.folder / name, framework="pt") for name in sorted(self._hashes)]
-        for name, shape in self._shapes.items():
-            yield name, [self._join(files, f"{kind}.{name}", shape) for kind in kinds]
+    def read(self, name: str, kind: str = "weight") -> Tensor:
+        """One whole tensor of a parameter, in fp32 and its shape."""
+        shape = self.parameters[name].shape
+        return self.read_range(name, kind, 0, math.prod(shape)).view(shape)
+
+    def read_range(self, name: str, kind: str, first: int, end: int) -> Tensor:
+        """Elements [first, end) of the flattened tensor, from whichever files hold them."""
+        pieces, start = [], 0
+        for file in self._open_files():
+            piece = file.get_slice(f"{kind}.{name}")
+            (size,) = piece.get_shape()
+            low, high = max(first - start, 0), min(end - start, size)
+            if low < high:
+                pieces.append(piece[low:high])
+            start += size
+        if start != math.prod(self.parameters[name].shape):
+            shape = self.parameters[name].shape
+            raise DamagedError(f"{self.folder} holds {start} values of {name}, not {shape}")
+        return torch.cat(pieces) if pieces else torch.empty(0)
+
+    def iter_full(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Every parameter's whole tensors by kind, one parameter at a time."""
+        for name, entry in self.parameters.items():
+            yield name, {kind: self.read(name, kind) for kind in entry.kinds}
 
     def load_weights(self, model: MaskedLM) -> None:
-        """Fill the model's parameters; must come before an engine partitions them."""
+        """Fill a whole model's parameters."""
         parameters = dict(model.named_parameters())
-        if parameters.keys() != self._shapes.keys():
+        if parameters.keys() != self.parameters.keys():
             raise ValueError(f"{self.folder} holds another model's parameters")
         with torch.no_grad():
-            for name, (weight,) in self.iter_full(("weight",)):
-                parameters[name].copy_(weight)
+            for name, parameter in parameters.items():
+                parameter.copy_(self.read(name))
 
-    @staticmethod
-    def _join(files: list[Any], key: str, shape: list[int]) -> Tensor:
-        flat = torch.cat([file.get_tensor(key) for file in files])
-        return flat[: math.prod(shape)].view(shape)
-
-
-def export_checkpoint(checkpoint: Path, model: MaskedLM, path: Path) -> Path:
-    """Consolidate a checkpoint into one safetensors file under the published keys. For rank 0.
-
-    `model` gives the sizes; its weights are overwritten.
-    """
-    opened = Checkpoint(checkpoint)
-    opened.load_weights(model)
-    state = opened.state
-    save_masked_lm(
-        model,
-        path,
-        {
-            "run": path.parent.name,
-            "step": str(state.step),
-            "manifest_sha256": state.manifest_hash,
-            "run_config": json.dumps(state.config),
-            "versions": json.dumps(state.versions),
-        },
-    )
-    return path
+    def _open_files(self) -> list[Any]:
+        if not self._opened:
+            self._opened = [safe_open(self.folder / name, framework="pt") for name in self.files]
+        return self._opened
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_state(
+    folder: Path,
+    state: RunState,
+    parameters: Mapping[str, ParameterEntry],
+    files: Mapping[str, FileDigest],
+    saved_at: str,
+) -> None:
+    """Write `state.json` and its hash durably: the last files of a checkpoint."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        **state._asdict(),
+        "saved_at": saved_at,
+        "files": {name: file._asdict() for name, file in files.items()},
+        "parameters": {name: entry._asdict() for name, entry in parameters.items()},
+    }
+    text = json.dumps(content, indent=1) + "\n"
+    write_durably(folder / STATE_NAME, text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_durably(folder / STATE_HASH_NAME, f"{digest}  {STATE_NAME}\n")
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file so that it is whole or absent, also after the power failed."""
     scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(text + "\n")
+    with scratch.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     scratch.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rank_file_name(rank: int, world_size: int) -> str:
+    """Name of a rank's file; sorts in rank order."""
+    return f"rank-{rank:05d}-of-{world_size:05d}.safetensors"
+
+
+def step_name(step: int) -> str:
+    """Name of a step's folder."""
+    return f"step-{step:08d}"
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    path = folder / STATE_NAME
+    if not path.exists():
+        raise DamagedError(f"{path} is missing")
+    raw = path.read_bytes()
+    hash_path = folder / STATE_HASH_NAME
+    expected = f"{hashlib.sha256(raw).hexdigest()}  {STATE_NAME}\n".encode()
+    if hash_path.exists() and hash_path.read_bytes() != expected:
+        raise DamagedError(f"{path} is damaged, or {STATE_HASH_NAME} beside it: they do not match")
+    try:
+        content = json.loads(raw)
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from error
+    version = content.get("format_version", 1)
+    if version != FORMAT_VERSION:
+        writer = content.get("versions", {}).get("openrinalmo", "unknown")
+        raise ValueError(
+            f"{folder} has checkpoint format {version}, this version reads {FORMAT_VERSION}: go "
+            f"on with the openrinalmo that wrote it ({writer}), or give another out="
+        )
+    if not hash_path.exists():
+        raise DamagedError(f"{hash_path} is missing")
+    return content
+
+
+def _hash_file(path: Path, on_bytes: Callable[[int], object]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            on_bytes(len(chunk))
+    return digest.hexdigest()

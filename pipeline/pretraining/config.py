@@ -5,9 +5,12 @@ from pathlib import Path
 
 from ...model.encoder import EncoderConfig
 from .batches import BatchConfig
-from .checkpoint import CheckpointConfig
+from .checkpoint_writer import CheckpointConfig
+from .engine_execution import ExecutionConfig
+from .guards import GuardsConfig
 from .masking import MaskingConfig
 from .optim import OptimConfig
+from .probes import ProbeConfig
 from .sampling import SamplingConfig
 from .tracking import TrackingConfig
 
@@ -32,6 +35,11 @@ class PretrainConfig:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    probes: ProbeConfig = field(default_factory=ProbeConfig)
+    guards: GuardsConfig = field(default_factory=GuardsConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    verify_data: bool = True
+    """Compare every shard with its hash at every start; seconds for 20 GB that are cached."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -42,7 +50,8 @@ class PretrainConfig:
 
 FREE_ON_RESUME = (
     *("out", "data", "steps", "engine", "model.attention", "model.kernels"),
-    *("checkpoint", "tracking"),
+    *("batches.workers", "batches.skip_packs", "verify_data"),
+    *("checkpoint", "tracking", "probes", "guards", "execution"),
 )
 """Settings and groups that may change when a run goes on: where and how it runs, not what."""
 

@@ -101,12 +101,14 @@ class Guards:
         self._suspects = []
 
     @property
-    def has_had_enough(self) -> bool:
-        """Whether more steps were unusable, or more roll-backs made, than the config allows."""
-        return (
-            len(self._unusable) > self._config.max_unusable_steps
-            or self.rollbacks > self._config.max_rollbacks
-        )
+    def has_too_many_unusable(self) -> bool:
+        """Whether more steps of the window were unusable than the config allows."""
+        return len(self._unusable) > self._config.max_unusable_steps
+
+    @property
+    def has_too_many_rollbacks(self) -> bool:
+        """Whether the run went back more often than the config allows."""
+        return self.rollbacks > self._config.max_rollbacks
 
     def _is_out_of_line(self, loss: float, grad_norm: float) -> bool:
         if not self._config.spike_deviations or len(self._window) < self._config.window_steps // 2:

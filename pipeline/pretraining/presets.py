@@ -1,13 +1,15 @@
 """Named runs, as functions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ...model.encoder import build_encoder_config
 from .batches import BatchConfig
-from .checkpoint import CheckpointConfig
+from .checkpoint_writer import CheckpointConfig
 from .config import PretrainConfig
 from .optim import OptimConfig
+from .probes import ProbeConfig
 from .tracking import TrackingConfig
 
 STEPS_PER_RECIPE = 76_000
@@ -24,6 +26,7 @@ def tiny() -> PretrainConfig:
         optim=OptimConfig(peak_lr=4e-3, min_lr=2e-4, warmup_steps=40, decay_steps=760, beta2=0.98),
         checkpoint=CheckpointConfig(every_steps=400, keep_last=2),
         tracking=TrackingConfig(log_every=50, validate_every=200),
+        probes=ProbeConfig(jacobian_rnas_per_family=1),
     )
 
 
@@ -47,12 +50,19 @@ def giga() -> PretrainConfig:
     return _published("giga", peak_lr=5e-5)
 
 
+def giga_muon() -> PretrainConfig:
+    """`giga` with Muon for the matrices inside blocks."""
+    config = giga()
+    return replace(config, out=Path("runs/giga_muon"), optim=replace(config.optim, name="muon"))
+
+
 PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     "tiny": tiny,
     "nano": nano,
     "micro": micro,
     "mega": mega,
     "giga": giga,
+    "giga_muon": giga_muon,
 }
 
 

@@ -1,17 +1,20 @@
-"""What a run reports: one JSONL row and TensorBoard scalars an event, and a progress bar."""
+"""What a run reports: a JSONL row and TensorBoard scalars an event, pictures, a progress bar."""
 
-import json
 import logging
 import sys
-import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from .json_rows import append_row, read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +46,12 @@ class Tracker:
 
     def __init__(self, folder: Path, *, first_step: int, steps: int, is_rank_zero: bool) -> None:
         self._is_rank_zero = is_rank_zero
-        self._tokens, self._since = 0, time.monotonic()
         if not is_rank_zero:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._path = folder / LOG_NAME
-        _drop_rows_from(self._path, first_step)
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        _drop_rows_after(self._path, first_step)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._terminal = ExitStack()
         self._terminal.enter_context(logging_redirect_tqdm())
         self._bar = self._terminal.enter_context(
@@ -63,29 +65,26 @@ class Tracker:
             )
         )
 
-    def count_tokens(self, tokens: int) -> None:
-        """Add a step's real tokens, over all ranks, to what the next speed is measured from."""
-        self._tokens += tokens
+    def advance(self) -> None:
+        """Move the progress bar on by a step."""
         if self._is_rank_zero:
             self._bar.update()
 
-    def take_tokens_per_second(self) -> float:
-        """Real tokens a second since this was last asked; time not spent training is in it."""
-        now = time.monotonic()
-        speed = self._tokens / max(now - self._since, 1e-9)
-        self._tokens, self._since = 0, now
-        return speed
-
-    def restart_clock(self) -> None:
-        """Leave what happened since the last log out of the next speed."""
-        self._tokens, self._since = 0, time.monotonic()
+    def go_back(self, step: int) -> None:
+        """Forget every row after `step`: a roll-back makes them again."""
+        if not self._is_rank_zero:
+            return
+        _drop_rows_after(self._path, step)
+        self._writer.close()
+        self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
+        self._bar.n = step
+        self._bar.refresh()
 
     def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Record values of a step: scalars, or groups of scalars one level deep."""
         if not self._is_rank_zero:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        append_row(self._path, {"kind": kind, "step": step, **values})
         for name, value in values.items():
             scalars = value if isinstance(value, dict) else {"": value}
             for key, scalar in scalars.items():
@@ -97,11 +96,18 @@ class Tracker:
             )
             if self._bar.disable:
                 logger.info(
-                    "step %d loss %.4f lr %.2e grad_norm %.2f %.1fk tokens/s",
+                    "step %d loss %.4f lr %.2e grad_norm %.2f %.1fk tokens/s%s",
                     step,
                     *(values[name] for name in ("loss", "lr", "grad_norm")),
                     values["tokens_per_second"] / 1e3,
+                    f" mfu {values['mfu']:.2f}" if "mfu" in values else "",
                 )
+
+    def log_images(self, kind: str, step: int, images: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Record pictures, (height, width, 3)."""
+        if self._is_rank_zero:
+            for name, image in images.items():
+                self._writer.add_image(f"{kind}/{name}", image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush everything to disk."""
@@ -110,12 +116,13 @@ class Tracker:
             self._writer.close()
 
 
-def _drop_rows_from(path: Path, first_step: int) -> None:
-    """Forget rows past the checkpoint a run resumes from: it makes them again."""
-    if not path.exists():
-        return
-    # A row without its newline is one the process died in.
-    rows = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    scratch = path.with_name(path.name + ".partial")
-    scratch.write_text("".join(line for line in rows if json.loads(line)["step"] <= first_step))
-    scratch.replace(path)
+def _drop_rows_after(path: Path, step: int) -> None:
+    """Forget rows past the checkpoint a run goes on from: it makes them again."""
+    if path.exists():
+        scratch = path.with_name(path.name + ".partial")
+        scratch.unlink(missing_ok=True)
+        scratch.touch()
+        for row in read_rows(path):
+            if row["step"] <= step:
+                append_row(scratch, row)
+        scratch.replace(path)

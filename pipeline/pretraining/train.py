@@ -2,30 +2,32 @@
 
 import json
 import logging
-import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...data_prep.shards import Split, hash_manifest, open_split, read_manifest
-from ...model.masked_lm import MaskedLM, masked_lm_loss_sum
+from ...data_prep.shards import hash_manifest, open_split, read_manifest
 from ...model.weights import EXPORT_NAME
 from ..overrides import describe
-from ..ranks import Ranks, share_cores, sum_over_ranks
-from .batches import PackedBatch, PackStream
-from .checkpoint import (
-    Checkpoint,
-    RunState,
-    export_checkpoint,
-    find_latest,
-    prune_checkpoints,
-    save_checkpoint,
-)
-from .config import PretrainConfig, refuse_other_run
-from .engine import Engine, Partition, find_engine_settings, read_engine_settings
+from ..ranks import Ranks, is_lost_peer, share_cores, start_process_group
+from .batches import PackedBatch
+from .checkpoint import RunState
+from .checkpoint_writer import CheckpointWriter
+from .claim import claim_folder
+from .config import PretrainConfig
+from .goodput import Clock, Meter, read_peak_memory_gib
+from .hardware import Gpu, identify_gpu
+from .loader import PackLoader
 from .optim import compute_lr
+from .probes import StructureProbes
+from .recovery import Recovery
+from .sharing import share_packs
+from .start import build_engine, build_stream, check_data, compute_timeout, open_checkpoint
+from .step import StepResult, run_step
+from .stops import StallWatch, StopRequest, stop_on_signals
+from .tally import Tally
 from .tracking import Tracker
 from .validation import validate
 
@@ -35,208 +37,294 @@ _VALIDATION_SEED = 20_240_301
 """Validation packs and masks are the same in every run: losses can be compared."""
 
 
-def pretrain(config: PretrainConfig, ranks: Ranks, *, resume: bool) -> None:
-    """Run to `config.steps` updates; a collective call. Ends with a checkpoint and an export."""
-    manifest = read_manifest(config.data)
-    manifest_hash = hash_manifest(config.data)
-    checkpoint = _open_checkpoint(config, manifest_hash, resume)
-    first_step = checkpoint.state.step if checkpoint else 0
-    if ranks.device.type == "cpu":
-        share_cores(ranks.world_size)
-
-    torch.manual_seed(config.seed)
-    model = MaskedLM(config.model)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    if checkpoint:
-        if ranks.is_rank_zero:  # reading every byte once is enough; a failure ends the launch
-            checkpoint.verify()
-        checkpoint.load_weights(model)
-    settings = read_engine_settings(find_engine_settings(config.engine, ranks.device))
-    engine = Engine(
-        model,
-        config.optim,
-        settings,
-        packs_per_step=config.batches.packs_per_step,
-        ranks=ranks,
-    )
-    if checkpoint:
-        whole = ((name, Partition(*values)) for name, values in checkpoint.iter_full())
-        engine.restore(whole, updates=first_step)
-    train_split, validation_split = (open_split(config.data, s) for s in ("train", "validation"))
-    stream = _build_stream(config, train_split, config.seed)
-    validation_stream = _build_stream(config, validation_split, _VALIDATION_SEED)
-    logger.info(
-        "%s: %.2f M parameters, %d ranks on %s, %d clusters in %d packs an epoch",
-        config.out.name,
-        num_parameters / 1e6,
-        ranks.world_size,
-        ranks.device.type,
-        train_split.num_clusters,
-        stream.num_packs(0),
-    )
-    logger.info("%s", engine.backend)
-
-    run_state = RunState(
-        step=first_step,
-        config=describe(config),
-        manifest_hash=manifest_hash,
-        versions={name: version(name) for name in ("openrinalmo", "torch", "deepspeed", "numpy")},
-    )
-    tracker = Tracker(
-        config.out, first_step=first_step, steps=config.steps, is_rank_zero=ranks.is_rank_zero
-    )
-    if ranks.is_rank_zero:
-        _write_json(config.out / "config.json", run_state._asdict())
-
-    engine.train()
-    for step in range(first_step, config.steps):
-        numbers = _packs_of_rank(step, config.batches.packs_per_step, ranks, engine.micro_steps)
-        packs = [stream.pack(number).to(ranks.device) for number, _ in numbers]
-        weights = [weight for _, weight in numbers]
-        loss, masked, tokens = _update(engine, packs, weights, compute_lr(step, config.optim), step)
-        tracker.count_tokens(tokens)
-        done = step + 1
-
-        is_last = done == config.steps
-        if done % config.tracking.log_every == 0 or is_last:
-            capacity = config.batches.global_batch_tokens
-            tracker.log(
-                "train",
-                done,
-                {
-                    "loss": loss,
-                    "lr": compute_lr(step, config.optim),
-                    "grad_norm": engine.grad_norm,
-                    "tokens_per_second": tracker.take_tokens_per_second(),
-                    "masked_tokens": masked,
-                    "fill_rate": tokens / capacity,
-                    "epoch": packs[0].epoch,
-                },
-            )
-        if _is_due(done, config.tracking.validate_every, is_last):
-            result = validate(
-                engine,
-                validation_stream,
-                validation_split.rna_types,
-                max_packs=config.tracking.validation_packs,
-                ranks=ranks,
-            )
-            tracker.log("validation", done, result)
-            _log_validation(done, result, manifest)
-            tracker.restart_clock()
-        if _is_due(done, config.checkpoint.every_steps, is_last):
-            state = run_state._replace(step=done)
-            _save(config, engine, shapes, state, ranks)
-            tracker.restart_clock()
-    tracker.close()
-
-
-def _update(
-    engine: Engine, packs: list[PackedBatch], weights: list[float], lr: float, step: int
-) -> tuple[float, int, int]:
-    """One optimizer update on the global batch: its loss, masked tokens and real tokens.
-
-    The loss is the mean over the masked tokens of all ranks' packs, so how the packs are shared
-    out among ranks and micro-steps changes nothing but rounding.
-    """
-    device = engine.ranks.device
-    pairs = list(zip(packs, weights, strict=True))
-    counts = [(len(pack.labels_M) * w, len(pack.ids_T) * w) for pack, w in pairs]
-    masked, tokens = sum_over_ranks(torch.tensor(counts, device=device).double().sum(0)).tolist()
-    engine.set_lr(lr)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    for i, (pack, weight) in enumerate(pairs):
-        torch.manual_seed(pack.dropout_seed)
-        pack_loss = masked_lm_loss_sum(engine.predict(pack), pack.labels_M) * weight
-        engine.backward(pack_loss / masked)
-        loss_sum += pack_loss.detach()
-        if i < len(pairs) - 1:
-            engine.finish_micro_step()
-    loss = float(sum_over_ranks(loss_sum)) / masked
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"loss is {loss} at step {step}; nothing was updated. Resume from the last checkpoint "
-            "with a lower optim.peak_lr in a new run, or look at the packs of this step"
-        )
-    engine.finish_micro_step()
-    return loss, int(masked), int(tokens)
-
-
-def _packs_of_rank(
-    step: int, packs_per_step: int, ranks: Ranks, micro_steps: int
-) -> list[tuple[int, float]]:
-    """This rank's packs of a step, by number, with weight 1, or 0 for one that only fills in.
-
-    Every rank makes the same number of micro-steps, because under ZeRO-3 each is a collective.
-    """
-    first = step * packs_per_step
-    shares = []
-    for micro_step in range(micro_steps):
-        offset = micro_step * ranks.world_size + ranks.rank
-        is_real = offset < packs_per_step
-        shares.append((first + offset, 1.0) if is_real else (first, 0.0))
-    return shares
-
-
-def _build_stream(config: PretrainConfig, split: Split, seed: int) -> PackStream:
-    return PackStream(
-        split,
-        pack_tokens=config.batches.micro_batch_tokens,
-        sampling=config.sampling,
-        masking=config.masking,
-        seed=seed,
-    )
-
-
-def _open_checkpoint(config: PretrainConfig, manifest_hash: str, resume: bool) -> Checkpoint | None:
-    latest = find_latest(config.out / "checkpoints")
-    if latest is None:
-        if resume:
-            logger.info("nothing to resume in %s: starting at step 0", config.out)
-        return None
-    if not resume:
-        raise ValueError(
-            f"{config.out} already holds a run ({latest.name}): go on with --resume, or give "
-            "another out="
-        )
-    checkpoint = Checkpoint(latest)
-    refuse_other_run(checkpoint.state.config, describe(config), latest)
-    if checkpoint.state.manifest_hash != manifest_hash:
-        raise ValueError(
-            f"{latest} knew data with manifest {checkpoint.state.manifest_hash[:12]}, but "
-            f"{config.data} is {manifest_hash[:12]}: give the same data, or another out="
-        )
-    if checkpoint.state.step >= config.steps:
-        logger.info("%s is at step %d already; raise steps=", latest, checkpoint.state.step)
-    return checkpoint
-
-
-def _save(
-    config: PretrainConfig,
-    engine: Engine,
-    shapes: dict[str, tuple[int, ...]],
-    state: RunState,
-    ranks: Ranks,
+def pretrain(
+    config: PretrainConfig, ranks: Ranks, *, resume: bool, allow_other_data: bool = False
 ) -> None:
-    folder = config.out / "checkpoints"
-    saved = save_checkpoint(folder, engine.iter_partitions(), shapes, state, ranks)
-    if ranks.is_rank_zero:
-        prune_checkpoints(folder, config.checkpoint.keep_last)
-        unsharded = MaskedLM(config.model)
-        export_checkpoint(saved, unsharded, config.out / EXPORT_NAME)
-        logger.info("saved %s and %s", saved, config.out / EXPORT_NAME)
+    """Run to `config.steps`; a collective call. Ends with a checkpoint and an export.
+
+    Asked to stop by a signal, it saves and returns.
+    """
+    read_manifest(config.data)  # refuses a missing folder before anything is written
+    with (
+        claim_folder(config.out, ranks),
+        StallWatch(config.out, ranks, seconds=config.guards.stall_seconds) as watch,
+        stop_on_signals() as stop,
+    ):
+        try:
+            start_process_group(ranks, timeout=compute_timeout(config))
+            run = _Run(config, ranks, watch, resume=resume, allow_other_data=allow_other_data)
+            try:
+                is_asked_to_stop = False
+                while run.step < config.steps and not is_asked_to_stop:
+                    is_asked_to_stop = run.advance(stop).is_asked_to_stop
+                if run.step < config.steps:
+                    run.save()
+                run.finish()
+            finally:
+                run.close()
+        except RuntimeError as error:
+            if not is_lost_peer(error):
+                raise
+            raise ConnectionError(
+                f"another rank is gone ({str(error).splitlines()[0]}); what it said stands above. "
+                "The newest checkpoint is whole: go on with --resume"
+            ) from error
+        if run.step < config.steps:
+            cause = f"by {stop.name}" if stop else "on another rank"
+            logger.info("asked to stop %s: saved step %d, go on with --resume", cause, run.step)
 
 
-def _log_validation(step: int, result: dict[str, Any], manifest: dict[str, Any]) -> None:
-    entropy = manifest["splits"]["validation"]["unigram_entropy_nats_per_nt"]
-    logger.info(
-        "step %d validation loss %.4f (unigram entropy %.4f) accuracy %.3f",
-        step,
-        result["loss"],
-        entropy,
-        result["accuracy"],
+class _Run:
+    """A run in progress: everything a step needs, and what is due after it."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        ranks: Ranks,
+        watch: StallWatch,
+        *,
+        resume: bool,
+        allow_other_data: bool,
+    ) -> None:
+        self._config = config
+        self._ranks = ranks
+        self._watch = watch
+        self._clock = Clock()
+        if ranks.device.type == "cpu":
+            share_cores(ranks.local_world_size)
+        check_data(config, ranks)
+        self._manifest = read_manifest(config.data)
+        checkpoint = open_checkpoint(
+            config, ranks, resume=resume, allow_other_data=allow_other_data
+        )
+        self._state = _build_state(config, checkpoint.state if checkpoint else None)
+        self.step, self._updates = self._state.step, self._state.updates
+        self._engine = build_engine(config, ranks)
+        if checkpoint:
+            self._engine.restore(checkpoint.iter_full(), updates=self._updates)
+
+        train, self._validation_split = (
+            open_split(config.data, split) for split in ("train", "validation")
+        )
+        stream = build_stream(config, train, config.seed)
+        self._validation_stream = build_stream(config, self._validation_split, _VALIDATION_SEED)
+        self._recovery = Recovery(config, ranks, stream, train.rna_types, self._state)
+        self._loader = PackLoader(
+            stream, workers=config.batches.workers, pin_memory=ranks.device.type == "cuda"
+        )
+        self._probes = StructureProbes(config.probes) if config.probes.every_validations else None
+        self._writer = CheckpointWriter(
+            config.out / "checkpoints", config.checkpoint, ranks, export=config.out / EXPORT_NAME
+        )
+        self._tally = Tally(train.rna_types, ranks.device)
+        self._meter = Meter(
+            config.model,
+            _identify_gpu(ranks.device),
+            world_size=ranks.world_size,
+            recompute_every_blocks=config.execution.recompute_every_blocks,
+        )
+        self._tracker = Tracker(
+            config.out, first_step=self.step, steps=config.steps, is_rank_zero=ranks.is_rank_zero
+        )
+        if ranks.is_rank_zero:
+            _write_json(config.out / "config.json", self._state._asdict())
+        logger.info(
+            "%s: %.2f M parameters, %d ranks on %s, %d clusters in %d packs an epoch",
+            config.out.name,
+            self._engine.num_parameters / 1e6,
+            ranks.world_size,
+            ranks.device.type,
+            train.num_clusters,
+            stream.num_packs(0),
+        )
+        logger.info("%s", self._engine.backend)
+        if self.step >= config.steps:
+            logger.info("step %d is reached already; raise steps=", self.step)
+        self._engine.train()
+
+    def advance(self, stop: StopRequest) -> StepResult:
+        """One step and what is due after it; `step` moves on by one or, after a spike, back."""
+        step = self.step
+        shares = self._share(step)
+        self._watch.beat(step, "data")
+        with self._clock.phase("data"):
+            packs = self._load(shares, self._share(step + 1))
+        self._watch.beat(step, "step")
+        with self._clock.phase("step"):
+            result = run_step(
+                self._engine,
+                packs,
+                shares,
+                packs_per_step=self._config.batches.packs_per_step,
+                lr=compute_lr(step, self._config.optim),
+                tally=self._tally,
+                stop=bool(stop),
+            )
+        self.step += 1
+        self._updates += result.applied
+        self._meter.add(tokens=result.tokens, squares=result.squares, predicted=result.masked)
+        self._tracker.advance()
+
+        verdict = self._recovery.judge(step, result, self._engine.grad_norm)
+        if verdict == "spike":
+            self._roll_back(step)
+        else:
+            self._do_what_is_due(result, epoch=packs[0].epoch)
+        if verdict != "fine" and (reason := self._recovery.explain_end()):
+            self.save()
+            self.finish()
+            raise FloatingPointError(reason)
+        return result
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step; a collective call."""
+        self._watch.beat(self.step, "checkpoint")
+        with self._clock.phase("checkpoint"):
+            self._state = self._state._replace(
+                step=self.step, updates=self._updates, **self._recovery.state()
+            )
+            self._writer.save(self._engine.iter_partitions(), self._engine.shapes, self._state)
+        self._clock.mark(self.step)
+
+    def finish(self) -> None:
+        """Wait for the last checkpoint to be on disk; a collective call."""
+        self._watch.beat(self.step, "checkpoint")
+        self._writer.finish()
+
+    def close(self) -> None:
+        """End threads and close files; waits for no other rank."""
+        self._loader.close()
+        self._tracker.close()
+
+    def _share(self, step: int) -> list[tuple[int, float]]:
+        return share_packs(
+            step,
+            self._config.batches.packs_per_step,
+            rank=self._ranks.rank,
+            world_size=self._ranks.world_size,
+        )
+
+    def _load(
+        self, shares: list[tuple[int, float]], upcoming: list[tuple[int, float]]
+    ) -> list[PackedBatch]:
+        now, later = (
+            [self._recovery.number(place) for place, _ in part] for part in (shares, upcoming)
+        )
+        return [pack.to(self._ranks.device) for pack in self._loader.load(now, later)]
+
+    def _do_what_is_due(self, result: StepResult, *, epoch: int) -> None:
+        tracking, is_last = self._config.tracking, self.step == self._config.steps
+        if self.step % tracking.log_every == 0 or is_last:
+            self._report(result, epoch)
+        if _is_due(self.step, tracking.validate_every, is_last):
+            self._validate()
+            validations = self.step // max(tracking.validate_every, 1)
+            every = self._config.probes.every_validations
+            if self._probes and (is_last or validations % every == 0):
+                self._probe(self._probes)
+        if _is_due(self.step, self._config.checkpoint.every_steps, is_last):
+            self.save()
+
+    def _report(self, result: StepResult, epoch: int) -> None:
+        means = self._tally.take()
+        seconds = self._clock.take_recent()
+        self._tracker.log(
+            "train",
+            self.step,
+            {
+                **means,
+                "loss": result.loss,
+                "lr": compute_lr(self.step - 1, self._config.optim),
+                "grad_norm": self._engine.grad_norm,
+                **self._meter.take_speed(seconds["step"] + seconds["data"]),
+                "masked_tokens": result.masked,
+                "fill_rate": result.tokens / self._config.batches.global_batch_tokens,
+                "epoch": epoch,
+                "skipped_steps": self.step - self._updates,
+                "time_share": self._clock.shares(),
+                "memory_gib": read_peak_memory_gib(self._ranks.device),
+            },
+        )
+
+    def _validate(self) -> None:
+        self._watch.beat(self.step, "validation")
+        with self._clock.phase("validation"):
+            result = validate(
+                self._engine,
+                self._validation_stream,
+                self._validation_split.rna_types,
+                max_packs=self._config.tracking.validation_packs,
+                ranks=self._ranks,
+            )
+        self._tracker.log("validation", self.step, result)
+        logger.info(
+            "step %d validation loss %.4f (unigram entropy %.4f) accuracy %.3f",
+            self.step,
+            result["loss"],
+            self._manifest["splits"]["validation"]["unigram_entropy_nats_per_nt"],
+            result["accuracy"],
+        )
+
+    def _probe(self, probes: StructureProbes) -> None:
+        self._watch.beat(self.step, "probes")
+        with self._clock.phase("probes"):
+            found = probes.run(self._engine, self._ranks)
+        self._tracker.log("probes", self.step, {**found.scalars, **found.by_family})
+        self._tracker.log_images("probes", self.step, found.images)
+        if found.scalars:
+            logger.info(
+                "step %d base-pair precision: %s (without a model: %s)",
+                self.step,
+                _list_precisions(found.scalars),
+                _list_precisions(probes.compute_baselines()),
+            )
+
+    def _roll_back(self, step: int) -> None:
+        """After a spike: weights, place in the data and log as of the checkpoint before it."""
+        self._watch.beat(self.step, "roll-back")
+        with self._clock.phase("roll-back"):
+            self._writer.finish()
+            checkpoint = self._recovery.roll_back(step)
+            if checkpoint is None:
+                return
+            self.step, self._updates = checkpoint.state.step, checkpoint.state.updates
+            self._engine.restore(checkpoint.iter_full(), updates=self._updates)
+        self._clock.undo_since(self.step)
+        self._tracker.go_back(self.step)
+        self._tally.take()
+        self.save()  # at once, so that no restart can lead into the spike again
+
+
+def _build_state(config: PretrainConfig, found: RunState | None) -> RunState:
+    """Where a run begins or goes on, with what it is made of now."""
+    start = found or RunState(
+        step=0,
+        updates=0,
+        skipped_packs=[],
+        guards={},
+        config={},
+        manifest_hash="",
+        versions={},
     )
+    names = ("openrinalmo", "torch", "deepspeed", "numpy")
+    return start._replace(
+        config=describe(config),
+        manifest_hash=hash_manifest(config.data),
+        versions={name: version(name) for name in names},
+    )
+
+
+def _identify_gpu(device: torch.device) -> Gpu | None:
+    return identify_gpu(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+
+
+def _list_precisions(scalars: dict[str, float]) -> str:
+    names = (
+        *("attention_precision", "jacobian_precision"),
+        *("random_precision", "letters_precision"),
+    )
+    found = [(name, scalars[name]) for name in names if name in scalars]
+    return ", ".join(f"{name.removesuffix('_precision')} {value:.3f}" for name, value in found)
 
 
 def _is_due(step: int, every: int, is_last: bool) -> bool:
@@ -244,5 +332,4 @@ def _is_due(step: int, every: int, is_last: bool) -> bool:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -10,6 +10,7 @@ from openrinalmo.data_prep.shards import (
     hash_manifest,
     open_split,
     read_manifest,
+    verify_shards,
     write_shards,
 )
 from support.tiny_data import write_tiny_data
@@ -114,6 +115,28 @@ def test_shortened_shard_is_refused(folder):
     shard.write_bytes(shard.read_bytes()[:-8])
     with pytest.raises(ValueError, match=r"train-00000.arrow holds .* copied in part"):
         open_split(folder, "train")
+
+
+@pytest.mark.parametrize("position", [0, 100, -1])
+def test_a_flipped_byte_in_any_shard_is_found_and_named(folder, position):
+    verify_shards(folder)
+    for shard in sorted((folder / SHARDS_FOLDER).iterdir()):
+        whole = shard.read_bytes()
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        shard.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{shard.name} is damaged"):
+            verify_shards(folder)
+        shard.write_bytes(whole)
+    verify_shards(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    shard = folder / SHARDS_FOLDER / "train-00000.arrow"
+    shard.unlink()
+    for read in (verify_shards, lambda f: open_split(f, "train")):
+        with pytest.raises(ValueError, match="train-00000.arrow is missing"):
+            read(folder)
 
 
 def test_other_format_version_is_refused(folder):

@@ -73,9 +73,9 @@ def test_unusable_steps_are_counted_within_the_window_only():
         for step in (0, 1, 40, 41)
     ]
     assert verdicts == ["unusable"] * 4
-    assert not guards.has_had_enough
+    assert not guards.has_too_many_unusable
     guards.judge(42, loss=math.nan, grad_norm=math.nan, applied=False)
-    assert guards.has_had_enough
+    assert guards.has_too_many_unusable
 
 
 def test_a_restored_guard_judges_as_the_one_that_went_on():
