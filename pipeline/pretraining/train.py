@@ -114,7 +114,12 @@ class _Run:
         )
         self._probes = StructureProbes(config.probes) if config.probes.every_validations else None
         self._writer = CheckpointWriter(
-            config.out / "checkpoints", config.checkpoint, ranks, export=config.out / EXPORT_NAME
+            config.out / "checkpoints",
+            config.checkpoint,
+            ranks,
+            export=config.out / EXPORT_NAME,
+            # Rank 0 names the rank whose file lacks before the watch ends the run.
+            wait_limit_seconds=0.4 * compute_timeout(config).total_seconds(),
         )
         self._tally = Tally(train.rna_types, ranks.device)
         self._meter = Meter(
