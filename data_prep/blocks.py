@@ -12,7 +12,7 @@ Source = Path | BinaryIO
 
 
 class RecordBlock(NamedTuple):
-    """Some consecutive records of one input as they stand there: about 4 to 32 MB of letters."""
+    """Some consecutive records of one input as they stand there: some megabytes of letters."""
 
     ids: list[bytes]
     """First word of each header; `b""` where there is none."""

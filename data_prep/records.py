@@ -1,22 +1,29 @@
-"""The first step: FASTA files to one Arrow file of the records that pass the filters."""
+"""The first step: any inputs to one Arrow file of the records that pass the filters.
+
+Memory is that of a few blocks and one batch, whatever the inputs hold, and of the metadata table.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .blocks import BlockReader, RecordBlock
 from .config import DataConfig
-from .dedup import DIGEST_BYTES, hash_sequence
-from .fasta import REJECT_REASONS, find_reject_reason, iter_fasta, normalise, parse_header
+from .dedup import DIGEST_BYTES, hash_sequences
+from .fasta import iter_fasta_blocks
+from .filters import REJECT_REASONS, FilterConfig, find_reject_reasons, normalise, select_records
 from .metadata import read_rna_types
 from .shards import UNKNOWN_RNA_TYPE, hash_file
 
 RECORDS_NAME = "records.arrow"
 UNKNOWN_NUMBER = 0
-BATCH_NT = 32_000_000
+BATCH_BYTES = 32_000_000
 BATCH_RECORDS = 131_072
 EXAMPLES_PER_REASON = 5
 
@@ -32,40 +39,38 @@ RECORDS_SCHEMA = pa.schema(
 """`source` and `rna_type` are numbers of the report's lists; RNA type 0 is `unknown`."""
 
 
-class _Row(NamedTuple):
-    """One accepted record, in the order of `RECORDS_SCHEMA`."""
+class FilteredBlock(NamedTuple):
+    """What the filters made of one block; a function of the block and their settings alone."""
 
-    sequence: bytes
-    id: str
-    digest: bytes
-    source: int
-    rna_type: int
-
-
-class _Tally:
-    """What the reader counts while it streams."""
-
-    def __init__(self, num_sources: int) -> None:
-        self.read = [0] * num_sources
-        self.accepted = [0] * num_sources
-        self.nt = 0
-        self.rejected: Counter[str] = Counter()
-        self.examples: defaultdict[str, list[str]] = defaultdict(list)
-        self.type_numbers = {UNKNOWN_RNA_TYPE: UNKNOWN_NUMBER}
-        self.in_metadata = 0
+    letters: NDArray[np.uint8]
+    """Of the accepted records, normalised."""
+    ends: NDArray[np.int64]
+    digests: bytes
+    """Of the accepted records, joined."""
+    accepted: NDArray[np.int64]
+    """Their rows in the block."""
+    reasons: NDArray[np.int8]
+    """Of every record of the block, as `find_reject_reasons` gives them."""
 
 
-def build_records(folder: Path, config: DataConfig) -> dict[str, Any]:
+def filter_block(block: RecordBlock, config: FilterConfig) -> FilteredBlock:
+    """Normalise, filter and hash the records of one block."""
+    letters, ends = normalise(block.letters, block.ends)
+    reasons = find_reject_reasons(letters, ends, config)
+    letters, ends = select_records(letters, ends, reasons == 0)
+    digests = hash_sequences(letters, ends)
+    return FilteredBlock(letters, ends, digests, np.flatnonzero(reasons == 0), reasons)
+
+
+def build_records(
+    folder: Path, config: DataConfig, *, read_blocks: BlockReader = iter_fasta_blocks
+) -> dict[str, Any]:
     """Write `records.arrow`, duplicates included; return the counts and the lists it refers to."""
-    tally = _Tally(len(config.inputs))
+    tally = _Tally(config)
     path = folder / RECORDS_NAME
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, RECORDS_SCHEMA) as writer:
-        for rows in _iter_batches(_iter_accepted(config, tally)):
-            columns = [
-                pa.array(column, field.type)
-                for column, field in zip(zip(*rows, strict=True), RECORDS_SCHEMA, strict=True)
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=RECORDS_SCHEMA))
+        for records in _join_batches(_iter_batches(config, tally, read_blocks)):
+            writer.write_table(records, max_chunksize=records.num_rows)
     rejected = {reason: tally.rejected[reason] for reason in REJECT_REASONS}
     if not sum(tally.accepted):
         raise ValueError(
@@ -94,38 +99,107 @@ def build_records(folder: Path, config: DataConfig) -> dict[str, Any]:
     }
 
 
-def _iter_accepted(config: DataConfig, tally: _Tally) -> Iterator[_Row]:
-    rna_types = read_rna_types(config.metadata) if config.metadata else {}
+class _Tally:
+    """What the step counts and numbers while the blocks go by."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.read = [0] * len(config.inputs)
+        self.accepted = [0] * len(config.inputs)
+        self.nt = 0
+        self.rejected: Counter[str] = Counter()
+        self.examples: defaultdict[str, list[str]] = defaultdict(list)
+        self.type_numbers = {UNKNOWN_RNA_TYPE: UNKNOWN_NUMBER}
+        self.in_metadata = 0
+
+    def count(self, source: int, ids: list[bytes], filtered: FilteredBlock) -> None:
+        """Count a block's records and keep examples, reasons in the order in which they are met."""
+        self.read[source] += len(ids)
+        self.accepted[source] += len(filtered.accepted)
+        self.nt += len(filtered.letters)
+        examples: list[int] = []
+        for number, reason in enumerate(REJECT_REASONS, start=1):
+            rows = np.flatnonzero(filtered.reasons == number)
+            self.rejected[reason] += len(rows)
+            examples += rows[: EXAMPLES_PER_REASON - len(self.examples.get(reason, ()))].tolist()
+        for row in sorted(examples):
+            reason = REJECT_REASONS[filtered.reasons[row] - 1]
+            self.examples[reason].append(ids[row].decode())
+
+    def number_types(self, rna_types: list[bytes | str | None]) -> NDArray[np.int32]:
+        """Return each record's number of `rna_types`, given in the order in which they are met."""
+        numbers: dict[bytes | str | None, int] = {}
+        for rna_type in dict.fromkeys(rna_types):
+            name = rna_type.decode(errors="replace") if isinstance(rna_type, bytes) else rna_type
+            numbers[rna_type] = self.type_numbers.setdefault(
+                name or UNKNOWN_RNA_TYPE, len(self.type_numbers)
+            )
+        return np.fromiter(map(numbers.__getitem__, rna_types), np.int32, len(rna_types))
+
+
+def _iter_batches(
+    config: DataConfig, tally: _Tally, read_blocks: BlockReader
+) -> Iterator[pa.RecordBatch]:
+    """Yield the accepted records of each block."""
+    metadata = read_rna_types(config.metadata) if config.metadata else {}
     for source, (path, name) in enumerate(zip(config.inputs, config.source_names, strict=True)):
         size = path.stat().st_size
         with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar:
-            for record in iter_fasta(path, on_read=bar.update):
-                tally.read[source] += 1
-                sequence = normalise(record.letters)
-                identifier, header_type = parse_header(record.header)
-                identifier = identifier or f"{name}:{record.number}"
-                if reason := find_reject_reason(sequence, config.filter):
-                    tally.rejected[reason] += 1
-                    if len(tally.examples[reason]) < EXAMPLES_PER_REASON:
-                        tally.examples[reason].append(identifier)
-                    continue
-                tally.accepted[source] += 1
-                tally.nt += len(sequence)
-                tally.in_metadata += identifier in rna_types
-                rna_type = rna_types.get(identifier) or header_type or UNKNOWN_RNA_TYPE
-                number = tally.type_numbers.setdefault(rna_type, len(tally.type_numbers))
-                yield _Row(sequence, identifier, hash_sequence(sequence), source, number)
+            for block in read_blocks(path, bar.update):
+                filtered = filter_block(block, config.filter)
+                ids = _name_records(block, name)
+                tally.count(source, ids, filtered)
+                rows = filtered.accepted.tolist()
+                ids = [ids[row] for row in rows]
+                rna_types: list[bytes | str | None] = [block.rna_types[row] for row in rows]
+                if metadata:
+                    names = list(map(bytes.decode, ids))
+                    tally.in_metadata += sum(map(metadata.__contains__, names))
+                    found = map(metadata.get, names)
+                    rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
+                yield _build_batch(filtered, ids, source, tally.number_types(rna_types))
 
 
-def _iter_batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Group rows so that a batch is bounded in letters and in records."""
-    batch: list[_Row] = []
-    nt = 0
-    for row in rows:
-        batch.append(row)
-        nt += len(row.sequence)
-        if nt >= BATCH_NT or len(batch) >= BATCH_RECORDS:
-            yield batch
-            batch, nt = [], 0
-    if batch:
-        yield batch
+def _name_records(block: RecordBlock, source_name: str) -> list[bytes]:
+    """Return the block's identifiers as UTF-8; a record without one has its file and number."""
+    ids = block.ids
+    if not b"".join(ids).isascii():
+        ids = [identifier.decode(errors="replace").encode() for identifier in ids]
+    if b"" in ids:
+        numbered = enumerate(ids, start=block.first_number)
+        ids = [identifier or f"{source_name}:{number}".encode() for number, identifier in numbered]
+    return ids
+
+
+def _build_batch(
+    filtered: FilteredBlock, ids: list[bytes], source: int, rna_types: NDArray[np.int32]
+) -> pa.RecordBatch:
+    """Hand the buffers to Arrow as they are: no Python object a record."""
+    rows = len(ids)
+    letter_offsets = np.concatenate([np.zeros(1, np.int64), filtered.ends])
+    id_offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+    columns: list[list[Any]] = [
+        [letter_offsets, filtered.letters],
+        [id_offsets, b"".join(ids)],
+        [filtered.digests],
+        [np.full(rows, source, np.int32)],
+        [rna_types],
+    ]
+    arrays = [
+        pa.Array.from_buffers(field.type, rows, [None, *map(pa.py_buffer, buffers)])
+        for field, buffers in zip(RECORDS_SCHEMA, columns, strict=True)
+    ]
+    return pa.record_batch(arrays, schema=RECORDS_SCHEMA)
+
+
+def _join_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Join small batches up to a bound in letters and in records: few batches make quick takes."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= BATCH_RECORDS or size >= BATCH_BYTES:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(waiting).combine_chunks()

@@ -11,15 +11,26 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .dedup import DIGEST_BYTES, find_unique
+from .dedup import (
+    DIGEST_BYTES,
+    FLIPPED,
+    DedupConfig,
+    hash_reverse_complements,
+    iter_parts,
+    make_rows,
+    sort_rows,
+)
+from .merged import MERGED_NAME, MERGED_SCHEMA, collect_merged
 from .mmseqs import ClusterConfig, cluster_sequences
 from .records import RECORDS_NAME, UNKNOWN_NUMBER
 from .shards import gather, hash_file
 from .split import SplitConfig, choose_validation
 
 GATHER_RECORDS = 131_072
+EXACT_DUPLICATES = DedupConfig()
 
 
 def open_records(steps: Path) -> pa.Table:
@@ -32,16 +43,33 @@ def load_product(steps: Path, name: str) -> np.ndarray:
     return np.load(steps / name / f"{name}.npy")
 
 
-def build_unique(folder: Path, steps: Path) -> dict[str, Any]:
-    """Save the index of each unique record, in the order of the digests."""
+def build_unique(
+    folder: Path, steps: Path, config: DedupConfig = EXACT_DUPLICATES
+) -> dict[str, Any]:
+    """Save the index of each unique record, in the order of the digests, and what was merged.
+
+    Beside one part's rows, it holds 16 bytes per unique record.
+    """
     records = open_records(steps)
-    digests = _read_digests(records)
-    has_type = records.column("rna_type").to_numpy() != UNKNOWN_NUMBER
-    unique = find_unique(digests, has_type)
+    sequences = hashlib.sha256()
+    unique = []
+    path = folder / MERGED_NAME
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, MERGED_SCHEMA) as writer:
+        for part in iter_parts(_iter_rows(records, config), records.num_rows, folder):
+            rows, is_first = sort_rows(part)
+            kept, indices = rows[is_first], rows["tag"] >> 2
+            unique.append(indices[is_first])
+            sequences.update(np.stack([kept["high"], kept["low"]], axis=1).astype(">u8").tobytes())
+            if config.reverse_complement:
+                sequences.update((kept["tag"] & FLIPPED).astype(np.uint8).tobytes())
+            merged = collect_merged(records, indices, is_first)
+            writer.write_table(merged, max_chunksize=max(merged.num_rows, 1))
+    unique = np.concatenate(unique)
     return {
-        "duplicates": len(digests) - len(unique),
+        "duplicates": records.num_rows - len(unique),
         "unique": len(unique),
-        "sequences_sha256": hashlib.sha256(digests[unique].tobytes()).hexdigest(),
+        "sequences_sha256": sequences.hexdigest(),
+        "merged_sha256": hash_file(path),
         "sha256": _save_product(folder, "unique", unique),
     }
 
@@ -63,11 +91,13 @@ def build_clusters(folder: Path, steps: Path, config: ClusterConfig) -> dict[str
 
 def build_split(folder: Path, steps: Path, config: SplitConfig) -> dict[str, Any]:
     """Save which clusters are for validation; a cluster's type is its representative's."""
-    records = open_records(steps)
     representatives = np.unique(load_product(steps, "clusters"))
     indices = load_product(steps, "unique")[representatives]
+    chosen = gather(open_records(steps).select(["digest", "rna_type"]), indices).to_batches()[0]
     is_validation = choose_validation(
-        _read_digests(records)[indices], records.column("rna_type").to_numpy()[indices], config
+        _view_digests(chosen).reshape(-1, DIGEST_BYTES),
+        chosen.column("rna_type").to_numpy(),
+        config,
     )
     return {
         "train_clusters": int(np.count_nonzero(~is_validation)),
@@ -76,10 +106,27 @@ def build_split(folder: Path, steps: Path, config: SplitConfig) -> dict[str, Any
     }
 
 
-def _read_digests(records: pa.Table) -> np.ndarray:
-    """Return the digests as bytes: records, 16."""
-    digests = pa.concat_arrays(records.column("digest").chunks)
-    return np.frombuffer(digests.buffers()[1], np.uint8).reshape(-1, DIGEST_BYTES)
+def _iter_rows(records: pa.Table, config: DedupConfig) -> Iterator[NDArray[np.void]]:
+    """Yield what the search for duplicates needs of each batch."""
+    first = 0
+    for batch in records.to_batches():
+        has_type = batch.column("rna_type").to_numpy() != UNKNOWN_NUMBER
+        digests = _view_digests(batch).tobytes()
+        other_strand = None
+        if config.reverse_complement:
+            sequence = batch.column("sequence")
+            offsets = np.frombuffer(sequence.buffers()[1], np.int64)[: batch.num_rows + 1]
+            letters = np.frombuffer(sequence.buffers()[2], np.uint8)[: offsets[-1]]
+            other_strand = hash_reverse_complements(letters, offsets[1:])
+        yield make_rows(digests, has_type, first, other_strand=other_strand)
+        first += batch.num_rows
+
+
+def _view_digests(batch: pa.RecordBatch) -> NDArray[np.uint8]:
+    """Return the digests of a batch that is whole, as one row of bytes."""
+    assert batch.column("digest").offset == 0
+    buffer = batch.column("digest").buffers()[1]
+    return np.frombuffer(buffer, np.uint8)[: DIGEST_BYTES * batch.num_rows]
 
 
 def _iter_sequences(records: pa.Table, order: np.ndarray) -> Iterator[bytes]:

@@ -1,32 +1,63 @@
 import gzip
+import io
 import re
 
+import numpy as np
 import pytest
 
-from openrinalmo.data_prep.fasta import (
+from openrinalmo.data_prep.fasta import iter_fasta_blocks
+from openrinalmo.data_prep.filters import (
+    LONGEST_NT,
+    REJECT_REASONS,
     FilterConfig,
-    find_reject_reason,
-    iter_fasta,
+    find_reject_reasons,
     normalise,
-    parse_header,
 )
 
 
 def read(tmp_path, data):
     path = tmp_path / "in.fasta"
     path.write_bytes(data)
-    return [(record.header, normalise(record.letters)) for record in iter_fasta(path)]
+    return read_source(path)
+
+
+def read_source(source):
+    rows = []
+    for block in iter_fasta_blocks(source):
+        letters, ends = normalise(block.letters, block.ends)
+        pieces = np.split(letters, ends)[:-1]
+        rows += zip(block.ids, block.rna_types, (p.tobytes() for p in pieces), strict=True)
+    return rows
+
+
+def normalise_one(letters):
+    return normalise(np.frombuffer(letters, np.uint8), np.array([len(letters)]))[0].tobytes()
+
+
+def find_reason(sequence, config):
+    letters = np.frombuffer(sequence, np.uint8)
+    number = find_reject_reasons(letters, np.array([len(sequence)]), config)[0]
+    return (None, *REJECT_REASONS)[number]
 
 
 def test_reads_wrapped_lines_windows_ends_and_blank_lines(tmp_path):
     records = read(tmp_path, b"\n>a first\r\nACG\r\nUAC\r\n\r\n>b\nGG\nCC")
-    assert records == [("a first", b"ACGUAC"), ("b", b"GGCC")]
+    assert records == [(b"a", None, b"ACGUAC"), (b"b", None, b"GGCC")]
 
 
-def test_numbers_records_and_lines(tmp_path):
-    path = tmp_path / "in.fasta"
-    path.write_text(">a\nAC\nGU\n>b\n>c\nAC\n")
-    assert [(r.number, r.line) for r in iter_fasta(path)] == [(1, 1), (2, 4), (3, 5)]
+def test_a_greater_sign_inside_a_line_begins_no_record(tmp_path):
+    records = read(tmp_path, b">a >b\nAC>GU\n>>c\n>\n>d\n\n")
+    assert records == [
+        (b"a", None, b"AC>GU"),
+        (b">c", None, b""),
+        (b"", None, b""),
+        (b"d", None, b""),
+    ]
+
+
+def test_reads_a_stream():
+    data = io.BytesIO(b">a\nACGU\n>b\nGGCC\n")
+    assert read_source(data) == [(b"a", None, b"ACGU"), (b"b", None, b"GGCC")]
 
 
 @pytest.mark.parametrize(
@@ -37,11 +68,12 @@ def test_numbers_records_and_lines(tmp_path):
         (b"AC-GU..A C\tG\n", b"ACGUACG"),
         (b"nryswkmbdhvi", b"NRYSWKMBDHVI"),
         (b"ACGU*", b"ACGU"),
+        (b"ACGU*\n", b"ACGU"),
         (b"AC*GU", b"AC*GU"),
     ],
 )
 def test_normalises_to_rna(letters, expected):
-    assert normalise(letters) == expected
+    assert normalise_one(letters) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,12 +94,12 @@ def test_normalises_to_rna(letters, expected):
     ],
 )
 def test_says_why_a_sequence_is_rejected(sequence, reason):
-    assert find_reject_reason(sequence, FilterConfig()) == reason
+    assert find_reason(sequence, FilterConfig()) == reason
 
 
 def test_limits_are_settings():
     config = FilterConfig(min_length_nt=4, max_length_nt=5, max_ambiguous=0.5)
-    verdicts = [find_reject_reason(s, config) for s in (b"ACG", b"NNGU", b"NNNU", b"ACGUAC")]
+    verdicts = [find_reason(s, config) for s in (b"ACG", b"NNGU", b"NNNU", b"ACGUAC")]
     assert verdicts == ["too_short", None, "ambiguous", "too_long"]
 
 
@@ -75,7 +107,8 @@ def test_limits_are_settings():
     ("settings", "message"),
     [
         ({"min_length_nt": 0}, "min_length_nt must be at least 1, got 0"),
-        ({"max_length_nt": 15}, "max_length_nt must be at least min_length_nt = 16, got 15"),
+        ({"max_length_nt": 15}, "max_length_nt must be at least min_length_nt = 16 and at most"),
+        ({"max_length_nt": LONGEST_NT + 1}, f"at most {LONGEST_NT}, got {LONGEST_NT + 1}"),
         ({"max_ambiguous": 1.5}, "max_ambiguous must be in 0..1, got 1.5"),
     ],
 )
@@ -87,16 +120,19 @@ def test_refuses_impossible_limits(settings, message):
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("a", ("a", None)),
-        ("a rna_type=tRNA", ("a", "tRNA")),
-        ("a family=x rna_type=rRNA more", ("a", "rRNA")),
-        ("a rna_type=", ("a", None)),
-        ("a not_rna_type=tRNA", ("a", None)),
-        ("", ("", None)),
+        (b"a", (b"a", None)),
+        (b" a\t", (b"a", None)),
+        (b"a rna_type=tRNA", (b"a", b"tRNA")),
+        (b"a family=x rna_type=rRNA more rna_type=tRNA", (b"a", b"rRNA")),
+        (b"a rna_type=", (b"a", None)),
+        (b"a rna_type= rna_type=tRNA", (b"a", None)),
+        (b"a not_rna_type=tRNA", (b"a", None)),
+        (b"rna_type=tRNA", (b"rna_type=tRNA", None)),
+        (b"", (b"", None)),
     ],
 )
-def test_parses_headers(header, expected):
-    assert parse_header(header) == expected
+def test_parses_headers(tmp_path, header, expected):
+    assert read(tmp_path, b">" + header + b"\nACGU\n") == [(*expected, b"ACGU")]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", gzip.compress(b"")], ids=["0", "blank", "gz"])
@@ -106,7 +142,7 @@ def test_refuses_an_empty_file(tmp_path, data):
 
 
 def test_refuses_what_is_not_fasta(tmp_path):
-    with pytest.raises(ValueError, match=r"in.fasta, line 2: not FASTA.*begins with b'@read"):
+    with pytest.raises(ValueError, match=r"in.fasta, line 2: not FASTA.*begins with b'@read\\n'"):
         read(tmp_path, b"\n@read\nACGU\n+\nFFFF\n")
 
 
@@ -120,7 +156,7 @@ def test_binary_junk_stops_with_its_place(tmp_path, junk):
 
 def test_a_header_may_hold_odd_characters_but_no_nul(tmp_path):
     records = read(tmp_path, ">é\x01old NCBI\nACGU\n".encode() + b">\xff latin\nACGU\n")
-    assert [header for header, _ in records] == ["é\x01old NCBI", "� latin"]
+    assert [identifier.decode() for identifier, *_ in records] == ["é\x01old", "�"]
     with pytest.raises(ValueError, match="record 1, line 1: holds binary data"):
         read(tmp_path, b">a\x00b\nACGU\n")
 
@@ -128,6 +164,13 @@ def test_a_header_may_hold_odd_characters_but_no_nul(tmp_path):
 def test_truncated_archive_names_file_record_line_and_cure(tmp_path):
     text = b"".join(b">r%d\n%s\n" % (n, b"ACGU" * 20) for n in range(20_000))
     packed = gzip.compress(text)
-    message = r"in.fasta, record \d+, line \d+ \(unpacked\): the gzip stream ends early: download"
-    with pytest.raises(ValueError, match=message):
+    message = (
+        r"in.fasta, record (\d+), line (\d+) \(unpacked\): the gzip stream ends early: download"
+    )
+    with pytest.raises(ValueError, match=message) as stopped:
         read(tmp_path, packed[: len(packed) // 2])
+    place = re.search(message, str(stopped.value))
+    assert place
+    record, line = map(int, place.groups())
+    assert line in (2 * record - 1, 2 * record)
+    assert 5_000 < record < 15_000
