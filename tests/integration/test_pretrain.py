@@ -1,6 +1,7 @@
 """The real pretraining script on CPU ranks: exactness of the loss, of resuming, of the export."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,17 @@ def test_other_data_is_refused_on_resume(straight_run, tmp_path):
     done = run_script("pipeline/pretrain.py", "--preset", "tiny", *settings)
     assert done.returncode == 1
     assert "give the same data" in done.stderr
+
+
+def test_other_data_is_taken_when_told(plain_run, tmp_path):
+    other = make_corpus(tmp_path / "other", num_clusters=60, seed=1)
+    run = tmp_path / "run"
+    shutil.copytree(plain_run, run)
+    settings = (*SMALL, f"data={other}", f"out={run}", "steps=12", "--resume")
+    done = run_script("pipeline/pretrain.py", "--preset", "tiny", *settings, "--allow-other-data")
+    assert done.returncode == 0, done.stderr
+    assert "going on with other data" in done.stderr
+    assert [row["step"] for row in read_log(run)] == list(range(1, 13))
 
 
 def test_a_damaged_checkpoint_is_refused(corpus, plain_run):
