@@ -5,6 +5,7 @@ Memory is that of a few blocks and one batch, whatever the inputs hold, and of t
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,10 +48,8 @@ class FilteredBlock(NamedTuple):
     ends: NDArray[np.int64]
     digests: bytes
     """Of the accepted records, joined."""
-    accepted: NDArray[np.int64]
-    """Their rows in the block."""
     reasons: NDArray[np.int8]
-    """Of every record of the block, as `find_reject_reasons` gives them."""
+    """Of every record of the block, as `find_reject_reasons` gives them: 0 is accepted."""
 
 
 def filter_block(block: RecordBlock, config: FilterConfig) -> FilteredBlock:
@@ -58,8 +57,7 @@ def filter_block(block: RecordBlock, config: FilterConfig) -> FilteredBlock:
     letters, ends = normalise(block.letters, block.ends)
     reasons = find_reject_reasons(letters, ends, config)
     letters, ends = select_records(letters, ends, reasons == 0)
-    digests = hash_sequences(letters, ends)
-    return FilteredBlock(letters, ends, digests, np.flatnonzero(reasons == 0), reasons)
+    return FilteredBlock(letters, ends, hash_sequences(letters, ends), reasons)
 
 
 def build_records(
@@ -114,7 +112,7 @@ class _Tally:
     def count(self, source: int, ids: list[bytes], filtered: FilteredBlock) -> None:
         """Count a block's records and keep examples, reasons in the order in which they are met."""
         self.read[source] += len(ids)
-        self.accepted[source] += len(filtered.accepted)
+        self.accepted[source] += len(filtered.ends)
         self.nt += len(filtered.letters)
         examples: list[int] = []
         for number, reason in enumerate(REJECT_REASONS, start=1):
@@ -148,9 +146,9 @@ def _iter_batches(
                 filtered = filter_block(block, config.filter)
                 ids = _name_records(block, name)
                 tally.count(source, ids, filtered)
-                rows = filtered.accepted.tolist()
-                ids = [ids[row] for row in rows]
-                rna_types: list[bytes | str | None] = [block.rna_types[row] for row in rows]
+                is_accepted = (filtered.reasons == 0).tolist()
+                ids = list(compress(ids, is_accepted))
+                rna_types: list[bytes | str | None] = [*compress(block.rna_types, is_accepted)]
                 if metadata:
                     names = list(map(bytes.decode, ids))
                     tally.in_metadata += sum(map(metadata.__contains__, names))
