@@ -1,10 +1,12 @@
-"""Read a file whatever packs it: plain, gzip, xz or zstd, told by its first bytes, not its name.
+"""Read a file or stream whatever packs it: plain, gzip, bzip2, xz or zstd, by its first bytes.
 
-A stream that ends early or is damaged raises `ArchiveError`, zstd included, whose own reader takes
-a truncated file for a short one. Members one after another (bgzip, `cat a.gz b.gz`) are one stream.
+One that ends early or is damaged raises `ArchiveError`, zstd included, whose own reader takes a
+truncated file for a short one. Members one after another (bgzip, `cat a.gz b.gz`) are one stream.
 """
 
+import bz2
 import io
+import itertools
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,8 +16,9 @@ from typing import Any, BinaryIO, Protocol
 import zstandard
 
 BLOCK_BYTES = 256 * 1024  # each member's tail is copied once per block: larger blocks slow bgzip
+MAGIC_BYTES = 8  # at least the longest first bytes of any format below
 MAX_ZSTD_WINDOW_BYTES = 2**31  # what `zstd --long=31` needs
-REFUSED = {b"BZh": "bzip2", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
+REFUSED = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
 
 
 class ArchiveError(ValueError):
@@ -40,28 +43,40 @@ def _start_zstd() -> _Decompressor:
 
 FORMATS: dict[bytes, tuple[str, Callable[[], _Decompressor]]] = {
     b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(wbits=31)),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor),
     b"\x28\xb5\x2f\xfd": ("zstd", _start_zstd),
 }
 
 
-def open_unpacked(path: Path, on_read: Callable[[int], object] = int) -> io.BufferedReader:
-    """Open a file as its unpacked bytes; `on_read` hears how many packed bytes each block had."""
-    return io.BufferedReader(_BlockStream(_iter_blocks(path, on_read)), buffer_size=1 << 20)
+def open_unpacked(
+    source: Path | BinaryIO, on_read: Callable[[int], object] = int
+) -> io.BufferedReader:
+    """Open a file or a stream as its unpacked bytes; `on_read` hears of the packed ones as read.
+
+    A stream is read to its end and not closed.
+    """
+    return io.BufferedReader(_BlockStream(_iter_blocks(source, on_read)), buffer_size=1 << 20)
 
 
-def _iter_blocks(path: Path, on_read: Callable[[int], object]) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        start = file.read(8)
-        file.seek(0)
-        for magic, name in REFUSED.items():
-            if start.startswith(magic):
-                raise ArchiveError(f"is packed with {name}: pack it with gzip, xz or zstd instead")
-        for magic, (name, start_decompressor) in FORMATS.items():
-            if start.startswith(magic):
-                yield from _iter_unpacked(_iter_file(file, on_read), name, start_decompressor)
-                return
-        yield from _iter_file(file, on_read)
+def _iter_blocks(source: Path | BinaryIO, on_read: Callable[[int], object]) -> Iterator[bytes]:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield from _iter_blocks(file, on_read)
+        return
+    blocks = _iter_file(source, on_read)
+    start = b""
+    while len(start) < MAGIC_BYTES and (block := next(blocks, b"")):  # a pipe gives what it has
+        start += block
+    blocks = itertools.chain([start], blocks)
+    for magic, name in REFUSED.items():
+        if start.startswith(magic):
+            raise ArchiveError(f"is packed with {name}: pack it with gzip, xz or zstd instead")
+    for magic, (name, start_decompressor) in FORMATS.items():
+        if start.startswith(magic):
+            yield from _iter_unpacked(blocks, name, start_decompressor)
+            return
+    yield from blocks
 
 
 def _iter_file(file: BinaryIO, on_read: Callable[[int], object]) -> Iterator[bytes]:
@@ -80,7 +95,7 @@ def _iter_unpacked(
             decompressor = decompressor or start_decompressor()
             try:
                 yield decompressor.decompress(rest)
-            except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            except (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:  # bz2's
                 raise ArchiveError(
                     f"the {name} stream is damaged ({error}): download or copy it again"
                 ) from error

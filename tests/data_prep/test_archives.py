@@ -1,14 +1,22 @@
 import bz2
 import gzip
+import io
+import itertools
 import lzma
 import random
+from typing import Any
 
 import pytest
 import zstandard
 
 from openrinalmo.data_prep.archives import BLOCK_BYTES, ArchiveError, open_unpacked
 
-PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "zstd": zstandard.compress}
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.compress,
+}
 NOISE = random.Random(0).randbytes(2 * BLOCK_BYTES)  # packs to more than one block
 TEXT = b">a\nACGU\n" + NOISE
 
@@ -67,9 +75,42 @@ def test_refuses_junk_after_a_stream(tmp_path, packer):
         unpack(write(tmp_path, PACKERS[packer](TEXT) + b"junk"))
 
 
-def test_names_a_format_that_is_not_read(tmp_path):
-    with pytest.raises(ArchiveError, match="bzip2: pack it with gzip, xz or zstd"):
-        unpack(write(tmp_path, bz2.compress(TEXT)))
+@pytest.mark.parametrize(("start", "name"), [(b"PK\x03\x04", "zip"), (b"7z\xbc\xaf", "7z")])
+def test_names_a_format_that_is_not_read(tmp_path, start, name):
+    with pytest.raises(ArchiveError, match=f"{name}: pack it with gzip, xz or zstd"):
+        unpack(write(tmp_path, start + TEXT))
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that gives one byte at a time, and cannot seek."""
+
+    def __init__(self, data):
+        self.bytes = iter(data)
+
+    def read(self, size=-1):
+        return bytes(itertools.islice(self.bytes, 1))
+
+
+def test_reads_a_pipe_that_gives_little_at_a_time(packer):
+    pipe: Any = Trickle(PACKERS[packer](b">a\nACGU\n"))
+    with open_unpacked(pipe) as file:
+        assert file.read() == b">a\nACGU\n"
+
+
+@pytest.mark.parametrize("data", [b"", b">", b">a\nACGU\n"])
+def test_reads_a_plain_pipe(data):
+    pipe: Any = Trickle(data)
+    with open_unpacked(pipe) as file:
+        assert file.read() == data
+
+
+def test_a_truncated_pipe_is_refused(packer):
+    packed = PACKERS[packer](TEXT)
+    with (
+        pytest.raises(ArchiveError, match="ends early"),
+        open_unpacked(io.BytesIO(packed[:-1])) as f,
+    ):
+        f.read()
 
 
 def test_reports_the_packed_bytes_read(tmp_path, packer):
