@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 FASTA ?=
 METADATA ?=
+TEMPERATURE ?=
+CAPS ?=
 GPU ?= h100
 PARTS ?=
 DATA_SETTINGS ?=
@@ -62,7 +64,8 @@ quickstart: install ## the main job end to end on the embedded sample, on two CP
 	@echo "  scores           $(QUICKSTART)/families"
 
 data: install ## FASTA (default: the embedded sample) to clusters to shards in CORPUS
-	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) $(DATA_SETTINGS)
+	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
+		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") $(DATA_SETTINGS)
 
 pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ranks; resumes by itself
 	$(BIN)/deepspeed --log_level warning --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \

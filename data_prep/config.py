@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .composition import TypeWeights
 from .fasta import FilterConfig
 from .metadata import MetadataConfig
 from .mmseqs import ClusterConfig
@@ -24,6 +25,8 @@ class DataConfig:
     filter: FilterConfig = field(default_factory=FilterConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    weights: TypeWeights = field(default_factory=TypeWeights)
+    """Recommended to training; recorded in the manifest."""
     max_shard_nt: int = DEFAULT_MAX_SHARD_NT
     """Letters in one shard, which is also what is held in memory while it is written."""
 
@@ -47,6 +50,7 @@ class DataConfig:
 def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     """Return the configuration that the command line asks for."""
     filters, cluster, split = FilterConfig(), ClusterConfig(), SplitConfig()
+    weights = TypeWeights()
     parser = argparse.ArgumentParser(
         prog="prepare.py",
         description="Prepare pretraining data: FASTA to clustered, split, memory-mapped shards.",
@@ -68,6 +72,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     add("--split-memory-limit", default=cluster.split_memory_limit, help="of MMseqs2, as in 16G")
     add("--validation-fraction", type=float, default=split.validation_fraction, help="of clusters")
     add("--seed", type=int, default=split.seed, help="of the split")
+    add(
+        "--type-temperature",
+        type=float,
+        default=weights.type_temperature,
+        help="1: training shows every cluster once an epoch; 0: every RNA type equally often",
+    )
+    add(
+        "--type-caps",
+        default=weights.type_caps,
+        metavar="TYPE=SHARE,…",
+        help="highest shares of an epoch's nucleotides, as in rRNA=0.2",
+    )
+    add(
+        "--max-repeats",
+        type=int,
+        default=weights.max_repeats,
+        help="times a cluster is shown in an epoch at most",
+    )
     add("--max-shard-nt", type=int, default=DEFAULT_MAX_SHARD_NT, help="letters in one shard")
     arguments = parser.parse_args(argv)
     return DataConfig(
@@ -92,5 +114,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             split_memory_limit=arguments.split_memory_limit,
         ),
         split=SplitConfig(validation_fraction=arguments.validation_fraction, seed=arguments.seed),
+        weights=TypeWeights(
+            type_temperature=arguments.type_temperature,
+            type_caps=arguments.type_caps,
+            max_repeats=arguments.max_repeats,
+        ),
         max_shard_nt=arguments.max_shard_nt,
     )

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -91,6 +92,7 @@ def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, A
             "sources": records["sources"],
             "rna_types": records["rna_types"],
             "mmseqs": facts["tools"]["mmseqs"],
+            "weights": asdict(config.weights),
             **{key: value for key, value in facts.items() if key != "tools"},
         },
         partial(
@@ -98,6 +100,7 @@ def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, A
             steps=steps,
             facts=facts,
             records_report=records,
+            weights=config.weights,
             max_shard_nt=config.max_shard_nt,
         ),
     )

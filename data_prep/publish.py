@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .composition import TypeWeights, describe_composition
 from .shards import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -30,6 +31,7 @@ def build_shards(
     *,
     facts: dict[str, Any],
     records_report: dict[str, Any],
+    weights: TypeWeights,
     max_shard_nt: int,
 ) -> dict[str, Any]:
     """Write the shards of both splits, and a manifest that describes them and states `facts`."""
@@ -66,6 +68,7 @@ def build_shards(
     for split in SPLITS:
         description = describe_split(open_split(folder, split))
         manifest["splits"][split] = {**description, "shards": shards[split]}
+    manifest["composition"] = describe_composition(open_split(folder, "train"), weights)
     write_manifest(folder, manifest)
     return {"shards": sum(map(len, shards.values()))}
 

@@ -137,24 +137,19 @@ class PackStream:
     def samples(self, number: int) -> Samples:
         """The records of a pack and the windows they show, in order."""
         epoch, index = self.locate(number)
-        return cut_windows(
-            self.epochs.plan(epoch).records_of_pack(index),
-            self._split.lengths_nt,
-            self._sampling,
-            seed=self._seed,
-            epoch=epoch,
-        )
+        return self._cut(self.epochs.plan(epoch).draws_of_pack(index), epoch)
 
     def pack(self, number: int) -> PackedBatch:
         """The pack with this number in the stream."""
         epoch, index = self.locate(number)
-        samples = self.samples(number)
+        draws = self.epochs.plan(epoch).draws_of_pack(index)
+        samples = self._cut(draws, epoch)
         lengths_B = samples.num_tokens
         cu_seqlens = np.zeros(len(lengths_B) + 1, np.int32)
         np.cumsum(lengths_B, out=cu_seqlens[1:])
 
         ids_T = self._tokenise(samples)
-        keys_B = derive_key(derive_purpose_key(self._seed, epoch, _MASK), samples.records)
+        keys_B = derive_key(derive_purpose_key(self._seed, epoch, _MASK), draws)
         corrupted_T, rows_M = corrupt_tokens(ids_T, cu_seqlens, keys_B, self._masking)
         rna_type_ids_T = np.repeat(self._split.rna_type_ids[samples.records], lengths_B)
         dropout_key = derive_key(derive_purpose_key(self._seed, epoch, _DROPOUT), index)
@@ -170,6 +165,11 @@ class PackStream:
             dropout_seed=int(dropout_key >> np.uint64(1)),
             num_tokens=len(ids_T),
             sum_squared_lengths=int(np.square(lengths_B, dtype=np.int64).sum()),
+        )
+
+    def _cut(self, draws: NDArray[np.int64], epoch: int) -> Samples:
+        return cut_windows(
+            draws, self._split.lengths_nt, self._sampling, seed=self._seed, epoch=epoch
         )
 
     def _tokenise(self, samples: Samples) -> NDArray[np.uint8]:

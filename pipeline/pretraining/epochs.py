@@ -6,32 +6,48 @@ next one's. A plan of 17 M clusters is 136 MB.
 
 import threading
 from bisect import bisect_right
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data_prep.composition import TypeWeights, count_types, plan_sequences, read_weights
 from ...data_prep.shards import Split
 from .packing import plan_packs
-from .sampling import SamplingConfig, count_tokens, draw_records
+from .sampling import (
+    SamplingConfig,
+    count_showings,
+    count_tokens,
+    draw_records,
+    find_records,
+)
 
 _PLANS_KEPT = 2
 
 
 class Epoch(NamedTuple):
-    """One epoch: its records in order, and the first of each pack with their number at the end."""
+    """One epoch: its draws in order, and the first of each pack with their number at the end."""
 
-    records: NDArray[np.int64]
+    draws: NDArray[np.int64]
+    """Showings of records, numbered as in `sampling`."""
     boundaries: NDArray[np.int64]
+    num_records: int
+    """Of the split."""
 
     @property
     def num_packs(self) -> int:
         """Packs of the epoch."""
         return len(self.boundaries) - 1
 
-    def records_of_pack(self, index: int) -> NDArray[np.int64]:
-        """The records of one pack, in order."""
-        return self.records[self.boundaries[index] : self.boundaries[index + 1]]
+    @property
+    def records(self) -> NDArray[np.int64]:
+        """The record of each draw; made anew each time."""
+        return find_records(self.draws, self.num_records)
+
+    def draws_of_pack(self, index: int) -> NDArray[np.int64]:
+        """The draws of one pack, in order."""
+        return self.draws[self.boundaries[index] : self.boundaries[index + 1]]
 
 
 class EpochPlans:
@@ -43,6 +59,7 @@ class EpochPlans:
         self._split = split
         self._pack_tokens = pack_tokens
         self._sampling = sampling
+        self._weights = find_weights(split, sampling)
         self._seed = seed
         self._plans: dict[int, Epoch] = {}
         self._num_packs: dict[int, int] = {}
@@ -95,7 +112,20 @@ class EpochPlans:
             if len(self._first_packs) == known:
                 self._first_packs.append(self._first_packs[-1] + num_packs)
 
+    @cached_property
+    def _sequences_by_type(self) -> NDArray[np.int64] | None:
+        return find_sequences_by_type(self._split, self._sampling, self._weights)
+
     def _build(self, epoch: int) -> Epoch:
+        showings = None
+        if self._sequences_by_type is not None:
+            split = self._split
+            showings = count_showings(
+                split.rna_type_ids[split.cluster_starts[:-1]],
+                self._sequences_by_type,
+                seed=self._seed,
+                epoch=epoch,
+            )
         return plan_epoch(
             self._split.cluster_starts,
             self._split.lengths_nt,
@@ -103,7 +133,33 @@ class EpochPlans:
             sampling=self._sampling,
             seed=self._seed,
             epoch=epoch,
+            showings=showings,
         )
+
+
+def find_weights(split: Split, sampling: SamplingConfig) -> TypeWeights:
+    """The weights of RNA types: those of `sampling`, else of the manifest.
+
+    Validation has none, so that its loss compares over runs of whatever weights.
+    """
+    is_train = split.split == "train"
+    return sampling.choose_weights(read_weights(split.folder)) if is_train else TypeWeights()
+
+
+def find_sequences_by_type(
+    split: Split, sampling: SamplingConfig, weights: TypeWeights
+) -> NDArray[np.int64] | None:
+    """Sequences of each RNA type in an epoch; None where every cluster is shown once."""
+    if weights.are_even:
+        return None
+    counts = count_types(
+        split.cluster_starts,
+        split.lengths_nt,
+        split.rna_type_ids,
+        num_types=len(split.rna_types),
+        max_length_nt=sampling.max_length_nt,
+    )
+    return plan_sequences(counts, split.rna_types, weights)
 
 
 def plan_epoch(
@@ -114,8 +170,9 @@ def plan_epoch(
     sampling: SamplingConfig,
     seed: int,
     epoch: int,
+    showings: NDArray[np.uint8] | None = None,
 ) -> Epoch:
-    """One epoch's plan; `cluster_starts` and `lengths_nt` as in `Split`."""
-    records = draw_records(cluster_starts, seed=seed, epoch=epoch)
-    num_tokens = count_tokens(records, lengths_nt, sampling, seed=seed, epoch=epoch)
-    return Epoch(records, plan_packs(num_tokens, pack_tokens))
+    """One epoch's plan; `cluster_starts` and `lengths_nt` as in `Split`, `showings` by cluster."""
+    draws = draw_records(cluster_starts, seed=seed, epoch=epoch, showings=showings)
+    num_tokens = count_tokens(draws, lengths_nt, sampling, seed=seed, epoch=epoch)
+    return Epoch(draws, plan_packs(num_tokens, pack_tokens), len(lengths_nt))

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...data_prep.shards import MANIFEST_NAME, open_split
 from ...model import alphabet
+from .epochs import find_sequences_by_type, find_weights
 from .sampling import SamplingConfig
 
 
@@ -17,7 +18,7 @@ class LengthMix(NamedTuple):
     tokens_per_sequence: float
     context_per_token: float
     """Sum of squared lengths over sum of lengths, in tokens."""
-    clusters: int | None
+    sequences: int | None
     """Samples of an epoch; None where no corpus says."""
 
     def fill_rate(self, pack_tokens: int) -> float:
@@ -32,7 +33,7 @@ DEFAULT_MIX = LengthMix("RNAcentral's lengths (benchmarks/length_mixes.csv)", 41
 
 
 def read_length_mix(folder: Path, sampling: SamplingConfig) -> LengthMix:
-    """The mix of prepared data, every cluster's members alike; a stated default without data."""
+    """The mix of an epoch of prepared data, a cluster's members alike; a default without data."""
     if not (folder / MANIFEST_NAME).is_file():
         return DEFAULT_MIX
     split = open_split(folder, "train")
@@ -42,7 +43,14 @@ def read_length_mix(folder: Path, sampling: SamplingConfig) -> LengthMix:
     is_cut = lengths_nt > sampling.max_length_nt
     special = len((alphabet.CLS, alphabet.EOS))
     tokens = np.where(is_cut, sampling.max_length_nt, lengths_nt + special).astype(np.float64)
-    starts = split.cluster_starts
-    weights = np.repeat(1 / np.diff(starts), np.diff(starts)) / split.num_clusters
+    sizes = np.diff(split.cluster_starts)
+    showings = np.ones(split.num_clusters)
+    by_type = find_sequences_by_type(split, sampling, find_weights(split, sampling))
+    if by_type is not None:
+        types = split.rna_type_ids[split.cluster_starts[:-1]]
+        clusters = np.bincount(types, minlength=len(by_type))
+        showings = (by_type / np.maximum(clusters, 1))[types]
+    sequences = round(showings.sum())
+    weights = np.repeat(showings / sizes, sizes) / sequences
     mean, mean_square = float(weights @ tokens), float(weights @ tokens**2)
-    return LengthMix(str(folder), mean, mean_square / mean, split.num_clusters)
+    return LengthMix(str(folder), mean, mean_square / mean, sequences)

@@ -55,7 +55,7 @@ def describe_pack(split: Split, stream: PackStream, number: int, *, letters: boo
 
 
 def find_record(split: Split, stream: PackStream, identifier: str, *, epoch: int) -> str:
-    """Which pack of an epoch shows a record, or which member of its cluster is shown instead."""
+    """Which packs of an epoch show a record, or which members of its cluster are shown instead."""
     record = split.find(identifier)
     if record is None:
         raise ValueError(
@@ -64,21 +64,34 @@ def find_record(split: Split, stream: PackStream, identifier: str, *, epoch: int
         )
     starts = split.cluster_starts
     cluster = int(np.searchsorted(starts, record, side="right")) - 1
-    plan = stream.epochs.plan(epoch)
-    is_member = (plan.records >= starts[cluster]) & (plan.records < starts[cluster + 1])
-    position = int(np.flatnonzero(is_member)[0])
-    index = int(np.searchsorted(plan.boundaries, position, side="right")) - 1
-    number = stream.epochs.first_pack(epoch) + index
-    samples = stream.samples(number)
-    shown, place = int(plan.records[position]), position - int(plan.boundaries[index])
-    where = f"pack {number} ({_name_sequence(split, samples, place)})"
+    records = stream.epochs.plan(epoch).records
+    shown = np.flatnonzero((records >= starts[cluster]) & (records < starts[cluster + 1]))
+    if own := shown[records[shown] == record].tolist():
+        places = " and ".join(_name_place(split, stream, epoch, position) for position in own)
+        return f"epoch {epoch}: {identifier} is in {places}\n"
+    if not len(shown):
+        return (
+            f"epoch {epoch}: {identifier} is not shown, and no other of its cluster: the weights "
+            "of RNA types leave it to another epoch\n"
+        )
     size = int(starts[cluster + 1] - starts[cluster])
-    if shown == record:
-        return f"epoch {epoch}: {identifier} is in {where}\n"
+    others = " and ".join(
+        f"{split.id(int(records[position]))}, in {_name_place(split, stream, epoch, position)}"
+        for position in shown.tolist()
+    )
     return (
         f"epoch {epoch}: {identifier} is not shown; of its cluster's {size} members this epoch "
-        f"takes {split.id(shown)}, in {where}\n"
+        f"takes {others}\n"
     )
+
+
+def _name_place(split: Split, stream: PackStream, epoch: int, position: int) -> str:
+    """The pack that holds this sample of an epoch, and the sample in it."""
+    boundaries = stream.epochs.plan(epoch).boundaries
+    index = int(np.searchsorted(boundaries, position, side="right")) - 1
+    number = stream.epochs.first_pack(epoch) + index
+    place = position - int(boundaries[index])
+    return f"pack {number} ({_name_sequence(split, stream.samples(number), place)})"
 
 
 def replay_pack(

@@ -157,7 +157,7 @@ def _iter_warnings(
             f"{packs} packs a step on {ranks} ranks: {1 - packs / slots:.0%} of the computing "
             f"repeats a pack with no weight; give {' or '.join(cures)}"
         )
-    if mix.clusters is None:
+    if mix.sequences is None:
         yield f"no prepared data in {config.data}: lengths are {mix.source}"
     if not utilisation.is_measured:
         yield "speeds are assumed, not measured on this GPU; small models may be far slower"

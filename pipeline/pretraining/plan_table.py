@@ -32,6 +32,7 @@ def _facts(plan: Plan, preset: str) -> Iterator[str]:
         f"{plan.tokens_per_step:,.0f} real tokens",
         "lengths": f"{mix.tokens_per_sequence:.0f} tokens a sequence, "
         f"{mix.context_per_token:.0f} seen by a token; {mix.source}",
+        "epoch": _epoch(plan),
         "work": f"{plan.flops_per_token / 1e9:.3f} GFLOP a token, forward and backward",
         "speed": f"MFU {plan.utilisation.mfu:.1%}; {plan.utilisation.source}",
         "recomputed": f"every {plan.recompute_every_blocks}. block"
@@ -40,6 +41,17 @@ def _facts(plan: Plan, preset: str) -> Iterator[str]:
     }
     for name, fact in facts.items():
         yield f"{name:<12}{fact}"
+
+
+def _epoch(plan: Plan) -> str:
+    if plan.mix.sequences is None:
+        return "unknown without prepared data"
+    tokens = plan.mix.sequences * plan.mix.tokens_per_sequence
+    packs = tokens * plan.packs_per_step / plan.tokens_per_step
+    return (
+        f"{plan.mix.sequences:,} sequences under the weights of RNA types, about {packs:,.0f} "
+        f"packs, {packs / plan.packs_per_step:,.1f} steps"
+    )
 
 
 def _stage_table(plan: Plan) -> list[str]:

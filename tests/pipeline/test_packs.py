@@ -19,9 +19,13 @@ from openrinalmo.model.masked_lm import MaskedLM, masked_lm_loss_sum
 from openrinalmo.model.weights import load_masked_lm, save_masked_lm
 from openrinalmo.pipeline import packs
 from openrinalmo.pipeline.overrides import apply_overrides, describe
+from openrinalmo.pipeline.pretraining import pack_report
 from openrinalmo.pipeline.pretraining.batches import PackStream
+from openrinalmo.pipeline.pretraining.masking import MaskingConfig
 from openrinalmo.pipeline.pretraining.presets import PRESETS
+from openrinalmo.pipeline.pretraining.sampling import SamplingConfig
 from support.corpora import make_corpus
+from support.typed_corpora import make_typed_corpus
 
 ENTRY = Path(__file__).resolve().parents[2] / "pipeline" / "packs.py"
 SETTINGS = (
@@ -158,6 +162,28 @@ def test_find_says_which_pack_shows_a_record_and_which_member_stands_for_it(look
     assert int(size) == len(members)
     assert split.find(other) in members
     assert split.find(other) in stream.samples(int(number)).records
+
+
+def test_find_names_every_showing_of_a_cluster_and_says_when_weights_leave_it_out(tmp_path):
+    split = open_split(make_typed_corpus(tmp_path), "train")
+    sampling = SamplingConfig(type_temperature=0.0, type_caps="rRNA=0.3", max_repeats=6)
+    stream = PackStream(split, pack_tokens=1100, sampling=sampling, masking=MaskingConfig(), seed=0)
+    shown = {}
+    for number in range(stream.num_packs(0)):
+        for record in stream.samples(number).records.tolist():
+            shown.setdefault(split.cluster(record), []).append((record, number))
+    kinds = set()
+    for record in range(split.num_records):
+        line = pack_report.find_record(split, stream, split.id(record), epoch=0)
+        of_cluster = shown.get(split.cluster(record), [])
+        own = [number for other, number in of_cluster if other == record]
+        kind = "own" if own else "others" if of_cluster else "none"
+        expected = own or [number for _, number in of_cluster]
+        assert [int(n) for n in re.findall(r"\bpack (\d+) \(", line)] == expected
+        wording = {"own": " is in ", "others": " this epoch takes ", "none": "to another epoch"}
+        assert wording[kind] in line
+        kinds.add((kind, len(expected) > 1))
+    assert {("own", True), ("own", False), ("others", False), ("none", False)} <= kinds
 
 
 def test_replay_is_the_loss_without_dropout_and_its_parts_make_the_whole(look, stream, run):

@@ -12,8 +12,11 @@ from openrinalmo.pipeline.pretraining.sampling import SamplingConfig
 from openrinalmo.pipeline.pretraining.sharing import count_micro_steps, share_packs
 from openrinalmo.pipeline.pretraining.skipping import SkippedPacks
 from support.corpora import make_corpus
+from support.typed_corpora import make_typed_corpus
 
 NOTHING = SkippedPacks()
+EVEN = SamplingConfig(max_length_nt=80)
+WEIGHTED = SamplingConfig(max_length_nt=80, type_temperature=0.0, type_caps="rRNA=0.3")
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +24,22 @@ def split(tmp_path_factory):
     return open_split(make_corpus(tmp_path_factory.mktemp("corpus"), num_clusters=60), "train")
 
 
-def build_stream(split):
+@pytest.fixture(scope="module")
+def typed_split(tmp_path_factory):
+    return open_split(make_typed_corpus(tmp_path_factory.mktemp("typed")), "train")
+
+
+@pytest.fixture(params=["even", "weighted"])
+def corpus(request, split, typed_split):
+    """A split and how it is sampled."""
+    return {"even": (split, EVEN), "weighted": (typed_split, WEIGHTED)}[request.param]
+
+
+def build_stream(split, sampling=EVEN):
     return PackStream(
         split,
         pack_tokens=400,
-        sampling=SamplingConfig(max_length_nt=80),
+        sampling=sampling,
         masking=MaskingConfig(),
         seed=0,
     )
@@ -37,11 +51,11 @@ def fingerprint(pack):
     return (pack.number, pack.dropout_seed, *(tuple(x.tolist()) for x in tensors))
 
 
-def run_steps(split, steps, *, packs_per_step, world_size, workers=0, skipped=NOTHING):
+def run_steps(corpus, steps, *, packs_per_step, world_size, workers=0, skipped=NOTHING):
     """The weighted packs of each step over all ranks, each rank with a stream of its own."""
     seen = {step: [] for step in steps}
     for rank in range(world_size):
-        loader = PackLoader(build_stream(split), workers=workers)
+        loader = PackLoader(build_stream(*corpus), workers=workers)
 
         def find_shares(step, rank=rank):
             shares = share_packs(step, packs_per_step, rank=rank, world_size=world_size)
@@ -60,14 +74,14 @@ def run_steps(split, steps, *, packs_per_step, world_size, workers=0, skipped=NO
 
 
 @pytest.mark.parametrize("packs_per_step", [1, 3, 4, 5])
-def test_ranks_and_workers_change_no_steps_packs(split, packs_per_step):
+def test_ranks_and_workers_change_no_steps_packs(corpus, packs_per_step):
     steps = range(7)
-    alone = run_steps(split, steps, packs_per_step=packs_per_step, world_size=1)
+    alone = run_steps(corpus, steps, packs_per_step=packs_per_step, world_size=1)
     assert all(sum(batch.values()) == packs_per_step for batch in alone)
     for world_size in (1, 2, 3, 4):
         for workers in (0, 1, 3):
             shared = run_steps(
-                split,
+                corpus,
                 steps,
                 packs_per_step=packs_per_step,
                 world_size=world_size,
@@ -123,26 +137,26 @@ def test_every_cluster_appears_once_an_epoch_also_where_an_epoch_ends_inside_a_s
         assert shown[epoch] == Counter(dict.fromkeys(clusters, 1))
 
 
-def test_a_run_that_stops_and_goes_on_at_any_step_shows_what_one_run_shows(split):
-    straight = run_steps(split, range(10), packs_per_step=4, world_size=2, workers=1)
+def test_a_run_that_stops_and_goes_on_at_any_step_shows_what_one_run_shows(corpus):
+    straight = run_steps(corpus, range(10), packs_per_step=4, world_size=2, workers=1)
     for stop in range(1, 10):
-        before = run_steps(split, range(stop), packs_per_step=4, world_size=3, workers=1)
-        after = run_steps(split, range(stop, 10), packs_per_step=4, world_size=4, workers=3)
+        before = run_steps(corpus, range(stop), packs_per_step=4, world_size=3, workers=1)
+        after = run_steps(corpus, range(stop, 10), packs_per_step=4, world_size=4, workers=3)
         assert [*before, *after] == straight
 
 
-def test_skipped_packs_are_left_out_and_no_other(split):
+def test_skipped_packs_are_left_out_and_no_other(corpus):
     skipped = SkippedPacks.parse("2,9-12")
     for world_size in (1, 3):
         batches = run_steps(
-            split, range(5), packs_per_step=4, world_size=world_size, workers=1, skipped=skipped
+            corpus, range(5), packs_per_step=4, world_size=world_size, workers=1, skipped=skipped
         )
         numbers = sorted(print_[0] for batch in batches for print_ in batch)
         assert numbers == [n for n in range(25) if n not in {2, 9, 10, 11, 12}]
 
 
-def test_a_resume_in_a_late_epoch_finds_the_packs_that_counting_from_the_start_finds(split):
-    early, late = build_stream(split), build_stream(split)
+def test_a_resume_in_a_late_epoch_finds_the_packs_that_counting_from_the_start_finds(corpus):
+    early, late = build_stream(*corpus), build_stream(*corpus)
     number = early.epochs.first_pack(5) + 3
     for earlier in range(0, number, 7):
         early.pack(earlier)

@@ -4,12 +4,16 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from openrinalmo.data_prep.shards import open_split
 from openrinalmo.model.encoder import build_encoder_config
 from openrinalmo.pipeline.overrides import apply_overrides
+from openrinalmo.pipeline.pretraining.batches import PackStream
 from openrinalmo.pipeline.pretraining.hardware import find_gpu
 from openrinalmo.pipeline.pretraining.length_mix import DEFAULT_MIX, read_length_mix
+from openrinalmo.pipeline.pretraining.masking import MaskingConfig
 from openrinalmo.pipeline.pretraining.plan import Plan, build_plan
 from openrinalmo.pipeline.pretraining.plan_stages import Machine
 from openrinalmo.pipeline.pretraining.presets import PRESETS
@@ -22,6 +26,7 @@ from openrinalmo.pipeline.pretraining.speed import (
 )
 from support.corpora import make_corpus
 from support.launch import ROOT, run_script
+from support.typed_corpora import make_typed_corpus
 
 COLUMNS = ("date", "commit", "device", "bench", "case", "provider", "metric", "value")
 
@@ -144,9 +149,33 @@ def test_measured_rows_of_this_gpu_and_preset_are_used_and_named(tmp_path):
 def test_lengths_are_the_corpus_own_where_there_is_one(tmp_path):
     folder = make_corpus(tmp_path)
     mix = read_length_mix(folder, SamplingConfig(max_length_nt=90))
-    assert mix.clusters == 30
+    assert mix.sequences == 30
     assert 20 < mix.tokens_per_sequence < mix.context_per_token < 92
     assert read_length_mix(tmp_path / "nowhere", SamplingConfig()) == DEFAULT_MIX
+
+
+def test_lengths_are_those_that_an_epoch_shows_under_weights(tmp_path):
+    folder = make_typed_corpus(tmp_path)
+    sampling = SamplingConfig(max_length_nt=90, type_temperature=0.0, type_caps="rRNA=0.3")
+    stream = PackStream(
+        open_split(folder, "train"),
+        pack_tokens=400,
+        sampling=sampling,
+        masking=MaskingConfig(),
+        seed=0,
+    )
+    tokens = [
+        int(n)
+        for number in range(stream.epochs.first_pack(200))
+        for n in stream.samples(number).num_tokens
+    ]
+    mix = read_length_mix(folder, sampling)
+    assert mix.sequences == len(tokens) / 200
+    assert mix.tokens_per_sequence == pytest.approx(np.mean(tokens), rel=0.005)
+    seen = np.square(tokens).sum() / np.sum(tokens)
+    assert mix.context_per_token == pytest.approx(seen, rel=0.005)
+    even = read_length_mix(folder, SamplingConfig(max_length_nt=90))
+    assert mix.tokens_per_sequence < 0.8 * even.tokens_per_sequence
 
 
 def test_the_default_lengths_are_those_of_the_committed_mix():

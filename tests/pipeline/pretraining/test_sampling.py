@@ -1,9 +1,13 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep.composition import TypeWeights
 from openrinalmo.pipeline.pretraining import sampling
 from openrinalmo.pipeline.pretraining.sampling import (
     SamplingConfig,
+    count_showings,
     count_tokens,
     cut_windows,
     draw_records,
@@ -15,6 +19,10 @@ SIZES = np.random.default_rng(0).integers(1, 6, 500)
 STARTS = np.concatenate([[0], np.cumsum(SIZES)])
 LENGTHS = np.random.default_rng(1).integers(16, 300, STARTS[-1]).astype(np.int32)
 CLUSTER_OF_RECORD = np.repeat(np.arange(500), SIZES)
+TYPES = np.random.default_rng(2).choice(5, 500, p=[0.7, 0.2, 0, 0.08, 0.02]).astype(np.int32)
+TYPE_SIZES = np.bincount(TYPES, minlength=5)
+PLANNED = np.array([100, TYPE_SIZES[1], 0, 2 * TYPE_SIZES[3] + 7, 5 * TYPE_SIZES[4]])
+"""Sequences of each type: a part, all, none there, more than twice, five times."""
 
 
 def draw(epoch: int, seed: int = 0):
@@ -117,3 +125,115 @@ def test_windows_reach_both_ends_and_are_spread_evenly():
 def test_a_useless_length_is_refused():
     with pytest.raises(ValueError, match="sampling.max_length_nt must be 16 or more, got 3"):
         SamplingConfig(max_length_nt=3)
+
+
+def count_one_by_one(seed: int, epoch: int) -> list[int]:
+    """Showings by the rule: each type's ring, walked on from where the last epoch ended."""
+    key = derive_one(seed, 0, 6)
+    showings = Counter()
+    for rna_type, planned in enumerate(PLANNED.tolist()):
+        ring = sorted(
+            np.flatnonzero(rna_type == TYPES).tolist(),
+            # three bits make way for five types, nine for 500 clusters
+            key=lambda cluster: ((derive_one(key, cluster) >> 3) & ~511, cluster),
+        )
+        showings.update(ring[(epoch * planned + i) % len(ring)] for i in range(planned))
+    return [showings[cluster] for cluster in range(500)]
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_showings_are_those_of_walking_round_rings_one_by_one(monkeypatch, chunk):
+    monkeypatch.setattr(sampling, "_CHUNK", chunk)
+    for seed, epoch in ((0, 0), (0, 1), (3, 7), (3, 10**9)):
+        found = count_showings(TYPES, PLANNED, seed=seed, epoch=epoch)
+        assert found.tolist() == count_one_by_one(seed, epoch)
+
+
+def test_showings_differ_by_one_at_most_within_an_epoch_and_over_any_number():
+    total = np.zeros(500, np.int64)
+    for epoch in range(20):
+        showings = count_showings(TYPES, PLANNED, seed=5, epoch=epoch)
+        total += showings
+        for counts in (showings, total):
+            for rna_type in (0, 1, 3, 4):
+                of_type = counts[rna_type == TYPES]
+                epochs = 1 if counts is showings else epoch + 1
+                assert of_type.sum() == epochs * PLANNED[rna_type]
+                assert of_type.max() - of_type.min() <= 1
+    one, other = (count_showings(TYPES, PLANNED, seed=seed, epoch=0) for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+def test_one_type_alone_is_shown_evenly_too():
+    types = np.zeros(10, np.int32)
+    planned = np.array([3])
+    shown = [count_showings(types, planned, seed=0, epoch=epoch).tolist() for epoch in range(10)]
+    assert np.sum(shown, axis=0).tolist() == [3] * 10
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 1000])
+def test_draws_are_showings_of_the_first_member_drawn_and_those_after_it(monkeypatch, chunk):
+    monkeypatch.setattr(sampling, "_CHUNK", chunk)
+    seed, epoch = 3, 4
+    showings = count_showings(TYPES, PLANNED, seed=seed, epoch=epoch)
+    draws = draw_records(STARTS, seed=seed, epoch=epoch, showings=showings)
+    key, num_records = derive_one(seed, epoch), int(STARTS[-1])
+    expected, place = [], 0
+    low_bits = 2 ** (len(draws) - 1).bit_length() - 1
+    for cluster, count in enumerate(showings.tolist()):
+        size = int(SIZES[cluster])
+        member = int(uniform_one(derive_one(key, 2), cluster) * size)
+        for nth in range(count):
+            record = int(STARTS[cluster]) + (member + nth) % size
+            order = derive_one(key, 1, place) & ~low_bits
+            expected.append((order, place, record + nth * num_records))
+            place += 1
+    assert draws.tolist() == [draw for _, _, draw in sorted(expected)]
+
+
+def test_each_cluster_shown_once_is_what_no_weights_show():
+    ones = np.ones(500, np.uint8)
+    assert np.array_equal(
+        draw_records(STARTS, seed=1, epoch=2, showings=ones), draw_records(STARTS, seed=1, epoch=2)
+    )
+    assert count_showings(TYPES, TYPE_SIZES, seed=1, epoch=2).tolist() == ones.tolist()
+
+
+def test_a_repeated_cluster_shows_other_members_first_and_no_draw_twice():
+    showings = count_showings(TYPES, PLANNED, seed=0, epoch=0)
+    draws = draw_records(STARTS, seed=0, epoch=0, showings=showings)
+    records = draws % STARTS[-1]
+    assert len(set(draws.tolist())) == len(draws) == PLANNED.sum()
+    assert np.array_equal(np.bincount(CLUSTER_OF_RECORD[records], minlength=500), showings)
+    times = np.bincount(records, minlength=STARTS[-1])
+    for cluster in range(500):
+        members = times[STARTS[cluster] : STARTS[cluster + 1]]
+        assert members.max() - members.min() <= 1
+
+
+def test_repeats_of_a_record_are_cut_each_for_itself():
+    record, num_records = 5, 40
+    lengths = np.full(num_records, 10_000, np.int32)
+    draws = record + num_records * np.arange(200)
+    windows = cut_windows(draws, lengths, CONFIG, seed=0, epoch=0)
+    assert (windows.records == record).all()
+    assert len(set(windows.starts_nt.tolist())) > 190
+    alone = cut_windows(np.array([record]), lengths, CONFIG, seed=0, epoch=0)
+    assert alone.starts_nt[0] == windows.starts_nt[0]
+
+
+def test_weights_are_those_set_and_those_recommended_where_none_is():
+    recommended = TypeWeights(type_temperature=0.5, type_caps="a=0.2", max_repeats=9)
+    assert SamplingConfig().choose_weights(recommended) == recommended
+    assert SamplingConfig(type_caps="").choose_weights(recommended) == TypeWeights(
+        type_temperature=0.5, max_repeats=9
+    )
+    chosen = SamplingConfig(type_temperature=0.0, max_repeats=1).choose_weights(recommended)
+    assert chosen == TypeWeights(type_temperature=0.0, type_caps="a=0.2", max_repeats=1)
+
+
+def test_useless_weights_are_refused_by_the_settings_path():
+    with pytest.raises(ValueError, match="sampling.type_temperature must be 0 to 1, got 2"):
+        SamplingConfig(type_temperature=2.0)
+    with pytest.raises(ValueError, match="sampling.type_caps: the share of a is 'x'"):
+        SamplingConfig(type_caps="a=x")
