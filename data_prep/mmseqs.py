@@ -1,4 +1,4 @@
-"""Clusters by MMseqs2 linclust: the only file here that runs another program."""
+"""MMseqs2: its settings, its binary, its runs. The only file here that runs another program."""
 
 import contextlib
 import importlib.util
@@ -9,46 +9,106 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import pyarrow.csv
+from tqdm import tqdm
+
+from .alignment import Criteria
+from .available_memory import read_available_bytes
+from .short_rnas import ShortConfig
 
 logger = logging.getLogger(__name__)
 
 LOG_NAME = "mmseqs.log"
-_TO_DNA = bytes.maketrans(b"UI", b"TN")
+MEMORY_SHARE = 0.7
+"""Of the memory that is free, what MMseqs2's tables may take: it needs some beside them."""
+_POLL_SECONDS = 0.5
+_MODULE = re.compile(rb"([a-z][a-z0-9]+) /.* --")
+"""A line by which MMseqs2 says that a module begins."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterConfig:
-    """MMseqs2 settings in its own words; the first three decide the result."""
+    """MMseqs2 settings in its own words, and what is done beside it."""
 
     min_seq_id: float = 0.7
     """Lowest identity of a member to its representative."""
     coverage: float = 0.8
     """Lowest share of both (`cov_mode` 0) that their alignment covers."""
     cov_mode: int = 0
+    method: Literal["linclust", "cluster"] = "linclust"
+    """`cluster` is the cascade: it finds more relatives and takes many times as long."""
+    cluster_mode: int | None = None
+    """0: set cover; 1: connected components; 2, 3: greedy by length, with less memory.
+
+    None leaves it to MMseqs2: 0, and 3 where `cov_mode` is 1.
+    """
+    kmer_per_seq: int = 21
+    sensitivity: float = 4.0
+    """MMseqs2's `-s`, of `cluster` alone."""
+    k: int = 0
+    """MMseqs2's `-k`; 0 leaves it 17 for linclust and 15, a table of 9 GB, for the cascade."""
+    strand: Literal["forward", "both"] = "forward"
+    """`forward` splits off members that match their representative only in reverse."""
+    short: ShortConfig = field(default_factory=ShortConfig)
+    sample: int = 1_000
+    """Members that are aligned to their representative, to state how many meet the criteria."""
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    split_memory_limit: str = "0"
-    """Memory of linclust's k-mer table, with a unit (`16G`); 0 takes what the machine has."""
+    split_memory_limit: str = "auto"
+    """Memory of MMseqs2's tables, with a unit (`16G`); `auto`: 70 % of what is free."""
 
     def __post_init__(self) -> None:
         for name in ("min_seq_id", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"cluster.{name} must be in (0, 1], got {getattr(self, name)}")
-        if self.cov_mode not in range(6):
-            raise ValueError(f"cluster.cov_mode must be one of 0..5, got {self.cov_mode}")
-        if self.threads < 1:
-            raise ValueError(f"cluster.threads must be at least 1, got {self.threads}")
-        if not re.fullmatch(r"0|[1-9]\d*[BKMGT]", self.split_memory_limit):
+        for name, allowed in (
+            ("cov_mode", range(6)),
+            ("method", ("linclust", "cluster")),
+            ("cluster_mode", (None, *range(4))),
+            ("strand", ("forward", "both")),
+        ):
+            if getattr(self, name) not in allowed:
+                said = ", ".join(str(value) for value in allowed if value is not None)
+                raise ValueError(
+                    f"cluster.{name} must be one of {said}, got {getattr(self, name)!r}"
+                )
+        for name, least in (("kmer_per_seq", 1), ("sample", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"cluster.{name} must be at least {least}, got {getattr(self, name)}"
+                )
+        if self.k and not 8 <= self.k <= 31:
+            raise ValueError(f"cluster.k must be 0 or in 8..31, got {self.k}")
+        if not 1 <= self.sensitivity <= 7.5:
+            raise ValueError(f"cluster.sensitivity must be in [1, 7.5], got {self.sensitivity}")
+        if not re.fullmatch(r"auto|0|[1-9]\d*[BKMGT]", self.split_memory_limit):
             raise ValueError(
-                "cluster.split_memory_limit must be 0 or a number with a unit such as 16G, "
+                "cluster.split_memory_limit must be auto, 0 or a number with a unit such as 16G, "
                 f"got {self.split_memory_limit!r}"
             )
+
+    @property
+    def criteria(self) -> Criteria:
+        """What a member has to meet."""
+        return Criteria(min_seq_id=self.min_seq_id, coverage=self.coverage, cov_mode=self.cov_mode)
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the result: part of the step's fingerprint."""
+        names = [
+            "min_seq_id",
+            "coverage",
+            "cov_mode",
+            "method",
+            "cluster_mode",
+            "kmer_per_seq",
+            "k",
+        ]
+        names += ["sensitivity"] if self.method == "cluster" else []
+        short = {f"short_{name}": value for name, value in asdict(self.short).items()}
+        return {name: getattr(self, name) for name in (*names, "strand", "sample")} | short
 
 
 def find_mmseqs() -> Path:
@@ -78,44 +138,15 @@ def read_version(binary: Path) -> str:
     return done.stdout.strip()
 
 
-def cluster_sequences(
-    sequences: Iterable[bytes], folder: Path, config: ClusterConfig
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Cluster sequences with linclust; return each one's representative by number, and a report.
-
-    `folder` takes the log and, while it runs, MMseqs2's files. A sequence too short for a k-mer or
-    dropped by MMseqs2 stands alone: it is its own representative.
-    """
-    scratch = folder / "mmseqs"
-    scratch.mkdir()
-    fasta, database, clusters, table = (scratch / n for n in ("in.fasta", "db", "clu", "tsv"))
-    count = _write_fasta(fasta, sequences)
-    binary = find_mmseqs()
-    commands = [
-        [
-            *["createdb", fasta, database, "--dbtype", "2", "--shuffle", "0"],
-            *["--threads", config.threads],
-        ],
-        [
-            *["linclust", database, clusters, scratch / "tmp"],
-            *["--min-seq-id", config.min_seq_id, "-c", config.coverage],
-            *["--cov-mode", config.cov_mode, "--threads", config.threads],
-            *["--split-memory-limit", config.split_memory_limit],
-        ],
-        ["createtsv", database, database, clusters, table, "--threads", config.threads],
-    ]
-    for command in commands:
-        run_mmseqs(binary, *command, log=folder / LOG_NAME)
-    representatives, missing = _read_representatives(table, count)
-    shutil.rmtree(scratch)
-    report = {
-        "commands": [
-            shlex.join(["mmseqs", *(str(a).replace(f"{scratch}/", "") for a in command)])
-            for command in commands
-        ],
-        "left_out_by_mmseqs": missing,
-    }
-    return representatives, report
+def choose_memory_limit(limit: str) -> str:
+    """Return MMseqs2's `--split-memory-limit`; `auto` becomes a share of what is free, logged."""
+    if limit != "auto":
+        return limit
+    mebibytes = max(256, int(read_available_bytes() * MEMORY_SHARE) >> 20)
+    logger.info(
+        "MMseqs2 may take %d MiB: %d %% of what is free here", mebibytes, 100 * MEMORY_SHARE
+    )
+    return f"{mebibytes}M"
 
 
 def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
@@ -131,7 +162,7 @@ def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
             command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            process.wait()
+            _follow(process, log, start, str(arguments[0]))
         finally:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -145,25 +176,28 @@ def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
         )
 
 
-def _write_fasta(path: Path, sequences: Iterable[bytes]) -> int:
-    """Write sequences under their numbers, since MMseqs2 splits some headers at a pipe."""
-    count = 0
-    with path.open("wb") as file:
-        for count, sequence in enumerate(sequences, start=1):
-            file.write(b">%d\n%b\n" % (count - 1, sequence.translate(_TO_DNA)))
-    return count
+def _follow(process: subprocess.Popen[bytes], log: Path, start: int, name: str) -> None:
+    """Wait for a workflow; on a terminal, show which of its modules runs and how many have."""
+    with tqdm(desc=f"mmseqs {name}", unit="module", disable=None, leave=False) as bar:
+        if bar.disable:
+            process.wait()
+            return
+        with log.open("rb") as words:
+            words.seek(start)
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=_POLL_SECONDS)
+                for line in words.read().splitlines():
+                    if module := _MODULE.match(line):
+                        bar.set_postfix_str(module[1].decode())
+                        bar.update()
+                bar.refresh()
+                if process.returncode is not None:
+                    return
 
 
-def _read_representatives(table: Path, count: int) -> tuple[np.ndarray, int]:
-    pairs = pyarrow.csv.read_csv(
-        table,
-        read_options=pyarrow.csv.ReadOptions(column_names=["representative", "member"]),
-        parse_options=pyarrow.csv.ParseOptions(delimiter="\t"),
-    )
-    members = pairs.column("member").to_numpy()
-    times = np.bincount(members, minlength=count)
-    assert len(times) == count, "MMseqs2 names a sequence that it was not given"
-    assert times.max() <= 1, "MMseqs2 puts a sequence in two clusters"
-    representatives = np.arange(count)
-    representatives[members] = pairs.column("representative").to_numpy()
-    return representatives, int(np.count_nonzero(times == 0))
+def cluster_sequences(*arguments: Any) -> Any:
+    """Stand in until callers import it from `clustering`."""
+    from .clustering import cluster_sequences
+
+    return cluster_sequences(*arguments)

@@ -1,84 +1,16 @@
-import random
 import stat
 
-import numpy as np
 import pytest
 
 from openrinalmo.data_prep import mmseqs
-from openrinalmo.data_prep.mmseqs import ClusterConfig, cluster_sequences, find_mmseqs
+from openrinalmo.data_prep.mmseqs import ClusterConfig, find_mmseqs
 from support.mmseqs import requires_mmseqs
-from support.sequences import draw_sequence, mutate
-
-
-def cluster(tmp_path, sequences, **settings):
-    config = ClusterConfig(**{"threads": 1, **settings})
-    encoded = (sequence.encode() for sequence in sequences)
-    return cluster_sequences(encoded, tmp_path, config)
-
-
-@requires_mmseqs
-def test_near_duplicates_meet_and_strangers_do_not(tmp_path):
-    rng = random.Random(0)
-    originals = [draw_sequence(rng, 300) for _ in range(20)]
-    relatives = [mutate(rng, sequence, identity=0.95) for sequence in originals]
-    representatives, report = cluster(tmp_path, originals + relatives)
-    assert np.array_equal(representatives[:20], representatives[20:])
-    assert len(set(representatives)) == 20
-    assert report["left_out_by_mmseqs"] == 0
-    assert "linclust" in report["commands"][1]
-    assert str(tmp_path) not in " ".join(report["commands"])
-    assert [path.name for path in tmp_path.iterdir()] == ["mmseqs.log"]
-
-
-@requires_mmseqs
-def test_coverage_keeps_fragments_apart(tmp_path):
-    sequence = draw_sequence(random.Random(1), 400)
-    representatives, _ = cluster(tmp_path, [sequence, sequence[:200]])
-    assert representatives.tolist() == [0, 1]
-
-
-@requires_mmseqs
-@pytest.mark.parametrize("count", [1, 3])
-def test_sequences_without_a_kmer_stand_alone(tmp_path, count):
-    rng = random.Random(2)
-    representatives, _ = cluster(tmp_path, [draw_sequence(rng, 16) for _ in range(count)])
-    assert representatives.tolist() == list(range(count))
-
-
-@requires_mmseqs
-def test_ambiguous_letters_and_inosine_are_taken(tmp_path):
-    sequence = draw_sequence(random.Random(3), 200)
-    odd = "NRYKMSWBDHVI" + sequence[12:]
-    representatives, _ = cluster(tmp_path, [sequence, odd, "N" * 30])
-    assert representatives[0] == representatives[1]
-    assert representatives[2] == 2
-
-
-@requires_mmseqs
-def test_threads_do_not_change_the_clusters(tmp_path):
-    rng = random.Random(4)
-    originals = [draw_sequence(rng, rng.randint(60, 300)) for _ in range(100)]
-    sequences = [mutate(rng, s, identity=rng.uniform(0.6, 1)) for s in originals for _ in range(6)]
-    results = []
-    for threads in (1, 2):
-        (tmp_path / str(threads)).mkdir()
-        results.append(cluster(tmp_path / str(threads), sequences, threads=threads)[0])
-    assert np.array_equal(*results)
-    assert 100 < len(set(results[0])) < 600
 
 
 @requires_mmseqs
 def test_failure_quotes_the_last_words(tmp_path):
     with pytest.raises(RuntimeError, match=r"`mmseqs nonsense` exited with \d+(.|\n)*Invalid"):
         mmseqs.run_mmseqs(find_mmseqs(), "nonsense", log=tmp_path / "log")
-
-
-def test_a_sequence_that_mmseqs_drops_stands_alone(tmp_path):
-    table = tmp_path / "tsv"
-    table.write_text("3\t3\n3\t0\n2\t2\n")
-    representatives, missing = mmseqs._read_representatives(table, 5)
-    assert representatives.tolist() == [3, 1, 2, 3, 4]
-    assert missing == 2
 
 
 def test_path_comes_first_and_the_package_second(tmp_path, monkeypatch):
@@ -103,7 +35,14 @@ def test_path_comes_first_and_the_package_second(tmp_path, monkeypatch):
     [
         ({"min_seq_id": 70}, r"min_seq_id must be in \(0, 1\], got 70"),
         ({"coverage": 0}, r"coverage must be in \(0, 1\], got 0"),
-        ({"cov_mode": 6}, "cov_mode must be one of 0..5, got 6"),
+        ({"cov_mode": 6}, "cov_mode must be one of 0, 1, 2, 3, 4, 5, got 6"),
+        ({"cluster_mode": 4}, "cluster_mode must be one of 0, 1, 2, 3, got 4"),
+        ({"method": "easy"}, "method must be one of linclust, cluster, got 'easy'"),
+        ({"strand": "reverse"}, "strand must be one of forward, both, got 'reverse'"),
+        ({"sensitivity": 9}, r"sensitivity must be in \[1, 7.5\], got 9"),
+        ({"kmer_per_seq": 0}, "kmer_per_seq must be at least 1, got 0"),
+        ({"k": 7}, r"k must be 0 or in 8\.\.31, got 7"),
+        ({"sample": -1}, "sample must be at least 0, got -1"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"split_memory_limit": "16"}, "a unit such as 16G, got '16'"),
     ],
@@ -111,3 +50,29 @@ def test_path_comes_first_and_the_package_second(tmp_path, monkeypatch):
 def test_refuses_impossible_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         ClusterConfig(**settings)
+
+
+def test_settings_that_decide_nothing_are_left_out():
+    fast = ClusterConfig(threads=7, split_memory_limit="1G", sensitivity=7)
+    assert fast.deciding == ClusterConfig().deciding
+    assert ClusterConfig(method="cluster", sensitivity=7).deciding["sensitivity"] == 7
+    assert ClusterConfig(strand="both").deciding != ClusterConfig().deciding
+
+
+def test_auto_takes_a_share_of_what_is_free(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(mmseqs, "read_available_bytes", lambda: 10 << 30)
+    assert mmseqs.choose_memory_limit("auto") == "7168M"
+    assert "MMseqs2 may take 7168 MiB: 70 % of what is free here" in caplog.text
+    assert mmseqs.choose_memory_limit("16G") == "16G"
+
+
+@requires_mmseqs
+def test_a_terminal_sees_the_modules(tmp_path, monkeypatch, capfd):
+    fasta = tmp_path / "in.fasta"
+    fasta.write_text(">0\nACGUACGUACGUACGUACGUACGU\n")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    mmseqs.run_mmseqs(
+        find_mmseqs(), "createdb", fasta, tmp_path / "db", "--dbtype", 2, log=tmp_path / "log"
+    )
+    assert "mmseqs createdb" in capfd.readouterr().err
