@@ -9,6 +9,14 @@ CAPS ?=
 GPU ?= h100
 PARTS ?=
 DATA_SETTINGS ?=
+SOURCES ?=
+FETCHED ?= runs/sources
+EXCLUDE ?=
+EXCLUDE_FAMILY ?=
+BENCHMARKS ?=
+AUDIT_OUT ?= $(CORPUS)/audit
+AUDIT_SETTINGS ?=
+WHAT ?= report
 CORPUS ?= runs/data
 PRESET ?= tiny
 RUN ?= runs/$(PRESET)
@@ -32,13 +40,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart data pretrain plan checkpoints eval-families test test-gpu lint format types layers \
+.PHONY: help install quickstart data audit look verify pretrain plan checkpoints eval-families test test-gpu lint format types layers \
 	check doctor bench bench-gpu wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make data FASTA='a.fa.gz b.fa' CORPUS=runs/mine        your own sequences"
+	@echo "  make data FASTA='a.fa.gz b.fa' CORPUS=runs/mine        your own sequences; SOURCES='rnacentral rfam' fetches,"
+	@echo "                                                         TEMPERATURE=, CAPS= weight RNA types, EXCLUDE=, EXCLUDE_FAMILY= leave out"
 	@echo "  make pretrain PRESET=nano CORPUS=runs/mine RANKS=8     SETTINGS='steps=1000 optim.peak_lr=1e-4'"
 	@echo "  make eval-families CHECKPOINT=runs/nano DATA=folder    DATA holds ArchiveII; default the sample"
 
@@ -63,9 +72,20 @@ quickstart: install ## the main job end to end on the embedded sample, on two CP
 	@$(BIN)/python pipeline/show_run.py $(QUICKSTART)/tiny --data $(QUICKSTART)/data
 	@echo "  scores           $(QUICKSTART)/families"
 
-data: install ## FASTA (default: the embedded sample) to clusters to shards in CORPUS
-	$(BIN)/python data_prep/prepare.py $(FASTA) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
-		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") $(DATA_SETTINGS)
+data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to shards in CORPUS
+	@$(if $(SOURCES),$(BIN)/python data_prep/fetch.py $(SOURCES) --out $(FETCHED))
+	$(BIN)/python data_prep/prepare.py $(FASTA) $(if $(SOURCES),--fetched $(FETCHED)) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
+		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") \
+		$(if $(EXCLUDE),--exclude $(EXCLUDE)) $(if $(EXCLUDE_FAMILY),--exclude-family $(EXCLUDE_FAMILY)) $(DATA_SETTINGS)
+
+audit: install ## what BENCHMARKS (files or folders) share with CORPUS, into AUDIT_OUT
+	$(BIN)/python data_prep/audit.py $(CORPUS) --benchmarks $(BENCHMARKS) --out $(AUDIT_OUT) $(AUDIT_SETTINGS)
+
+look: install ## WHAT='record ID', 'cluster 5', 'shard FILE', 'type tRNA' or 'report' of CORPUS
+	$(BIN)/python data_prep/look.py $(CORPUS) $(WHAT)
+
+verify: install ## hash every file of CORPUS again and check what it says
+	$(BIN)/python data_prep/look.py $(CORPUS) verify
 
 pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ranks; resumes by itself
 	$(BIN)/deepspeed --log_level warning --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
@@ -83,7 +103,7 @@ eval-families: install ## score CHECKPOINT on held-out families: the sample's, o
 		--preset $(EVAL_PRESET) --out $(EVAL_OUT) $(EVAL_SETTINGS)
 
 test: install ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not gpu" $(TESTS)
+	$(BIN)/python -m pytest -m "not gpu and not exhaustive" $(TESTS)
 	@echo "the kernels again, in Triton's interpreter"
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "not gpu" tests/kernels
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from openrinalmo.data_prep.config import DataConfig, parse_arguments
+from openrinalmo.data_prep.arguments import parse_arguments
+from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.dedup import hash_sequences
 from openrinalmo.data_prep.fasta import iter_fasta_blocks
 from openrinalmo.data_prep.filters import find_reject_reasons, normalise, select_records

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openrinalmo.data_prep.config import parse_arguments
+from openrinalmo.data_prep.arguments import parse_arguments
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.shards import open_split
 from openrinalmo.model.encoder import build_encoder_config

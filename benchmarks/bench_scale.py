@@ -25,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
-from make_corpus import CorpusConfig, write_corpus
-from templates import read_templates
 
+from make_corpus import CorpusConfig, write_corpus
 from openrinalmo.data_prep import prepare
 from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.mmseqs import ClusterConfig, find_mmseqs
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
 from rows import RESULTS, append_rows
+from templates import read_templates
 
 BENCH = "data_prep_scale"
 INTERVAL_SECONDS = 0.05

@@ -26,10 +26,10 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
-from templates import LETTERS, PADDING, Templates, read_templates
 
 from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
+from templates import LETTERS, PADDING, Templates, read_templates
 
 BLOCK_RECORDS = 16_384
 INLINE_BYTES = 12

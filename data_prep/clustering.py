@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ class Clusterer:
 
     def __init__(self, folder: Path, config: ClusterConfig) -> None:
         self.config = config
-        self.scratch = folder / "mmseqs"
-        self.scratch.mkdir()
+        # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
+        self.scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
         self.log = folder / LOG_NAME
         self.commands: list[str] = []
         self.left_out = 0

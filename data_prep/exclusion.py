@@ -8,6 +8,7 @@ if its RNA type or family is named. Records that are not left out keep their ord
 import hashlib
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -158,9 +159,9 @@ def _mark_near(
     config: ExclusionConfig,
 ) -> str:
     """Mark the records near a target, in this order of reasons; return MMseqs2's flags."""
-    scratch = folder / "mmseqs"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
+    scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
     queries, fasta = scratch / "records.fasta", scratch / "benchmarks.fasta"
     both_strands = {*targets, *map(complement, targets)}
     block: list[bytes] = []

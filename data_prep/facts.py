@@ -1,6 +1,5 @@
 """What a manifest states beside its shards: inputs, parameters, tools, counts; and a summary."""
 
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,15 +10,24 @@ from typing import Any
 import pyarrow as pa
 
 from .config import DataConfig
-from .mmseqs import find_mmseqs, read_version
-from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, hash_file, hash_manifest
+from .exclusion import describe as describe_exclusion
+from .mmseqs import ClusterConfig, find_mmseqs, read_version
+from .report import REPORT_NAME
+from .seals import find_broken_seal, read_sealed, write_sealed
+from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, count_bytes, hash_file, hash_manifest
+from .steps import STEP_FILE
 
 MAX_TYPE_ROWS = 10
+CLUSTER_FACTS = (
+    *("antisense_members", "antisense_clusters", "antisense_joined_others"),
+    *("short_sequences", "short_joined_short", "short_joined_longer", "checked"),
+)
+"""What the clusters' report says beside its counts; absent where it was not asked for."""
 
 
 def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
     """Return what is known before the first step; neither paths nor times, so that runs compare."""
-    hashes = _hash_files([*config.inputs, *_metadata_paths(config)], steps / "inputs.json")
+    hashes = _hash_files([*config.inputs, *config.tables], steps / "inputs.json")
     metadata = config.metadata
     return {
         "tools": {
@@ -29,39 +37,68 @@ def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
             "mmseqs": read_version(find_mmseqs()),
         },
         "inputs": [
-            {"source": name, "bytes": path.stat().st_size, "sha256": hashes[path]}
+            {"source": name, "bytes": count_bytes(path), "sha256": hashes[path]}
             for name, path in zip(config.source_names, config.inputs, strict=True)
         ],
+        "fetched": list(config.fetched),
         "parameters": {
             "filter": asdict(config.filter),
+            "formats": asdict(config.formats),
+            "annotations": {
+                name: path and hashes[path] for name, path in asdict(config.annotations).items()
+            },
+            "dedup": asdict(config.dedup),
+            "exclude": describe_exclusion(config.exclude),
             "metadata": metadata
             and {
                 "sha256": hashes[metadata.path],
                 "id_column": metadata.id_column,
                 "type_column": metadata.type_column,
             },
-            "cluster": {
-                "min_seq_id": config.cluster.min_seq_id,
-                "coverage": config.cluster.coverage,
-                "cov_mode": config.cluster.cov_mode,
-            },
+            "cluster": config.cluster.deciding,
+            "update": config.update and read_cluster_step(config.update)["report"]["names_sha256"],
             "split": asdict(config.split),
             "max_shard_nt": config.max_shard_nt,
         },
     }
 
 
+def read_cluster_step(folder: Path) -> dict[str, Any]:
+    """Return fingerprint and report of an earlier data folder's clusters."""
+    path = folder / "steps" / "clusters" / STEP_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"--update {folder}: no {path}; give a folder that `make data` wrote, with its steps/"
+        )
+    return read_sealed(path)
+
+
+def refuse_other_clusters(folder: Path, config: ClusterConfig, mmseqs: str) -> None:
+    """Raise `ValueError` where an earlier folder's clusters were made by other criteria."""
+    before = read_cluster_step(folder)["fingerprint"]
+    for name, now in {**config.deciding, "mmseqs": mmseqs}.items():
+        if before.get(name) != now:
+            raise ValueError(
+                f"--update {folder}: it was clustered with {name}={before.get(name)}, this run "
+                f"has {now}: give the same, or leave --update out"
+            )
+
+
 def summarise_reports(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the counts of every step, in their order, and examples of what was rejected."""
     counted = {
         "records": ("read", "rejected", "accepted", "accepted_nt", "sources"),
-        "unique": ("duplicates", "unique"),
+        "unique": ("duplicates", "excluded", "unique"),
         "clusters": ("clusters", "singletons", "largest_cluster", "left_out_by_mmseqs"),
         "split": ("train_clusters", "validation_clusters"),
     }
     return {
         "counts": {key: reports[step][key] for step, keys in counted.items() for key in keys},
+        "cluster_facts": {
+            key: reports["clusters"][key] for key in CLUSTER_FACTS if key in reports["clusters"]
+        },
         "rejected_examples": reports["records"]["rejected_examples"],
+        "exclusion": reports["unique"]["exclusion"],
     }
 
 
@@ -76,6 +113,8 @@ def _iter_summary(manifest: dict[str, Any], out: Path) -> Iterator[str]:
     yield f"{'read':<12}{counts['read']:>14,} records"
     yield f"{'rejected':<12}{sum(counts['rejected'].values()):>14,} {rejected}".rstrip()
     yield f"{'duplicates':<12}{counts['duplicates']:>14,}"
+    if counts["excluded"]:
+        yield f"{'excluded':<12}{counts['excluded']:>14,}"
     yield f"{'unique':<12}{counts['unique']:>14,} records"
     yield (
         f"{'clusters':<12}{counts['clusters']:>14,} {counts['singletons']:,} of one record, "
@@ -95,6 +134,7 @@ def _iter_summary(manifest: dict[str, Any], out: Path) -> Iterator[str]:
     yield ""
     yield f"manifest    {out / MANIFEST_NAME} (sha256 {hash_manifest(out)[:12]})"
     yield f"shards      {out / SHARDS_FOLDER}"
+    yield f"report      {out / REPORT_NAME}"
     yield f"steps       {out / 'steps'}"
 
 
@@ -102,19 +142,17 @@ def _format_row(name: str, row: dict[str, Any]) -> str:
     return f"{name:<32}{row['records']:>12,}{row['clusters']:>12,}{row['nt']:>16,}"
 
 
-def _metadata_paths(config: DataConfig) -> list[Path]:
-    return [config.metadata.path] if config.metadata else []
-
-
 def _hash_files(paths: list[Path], cache: Path) -> dict[Path, str]:
     """Return each file's SHA-256; `cache` remembers it while size and time of change stay."""
-    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    is_whole = cache.is_file() and find_broken_seal(cache) is None
+    known = read_sealed(cache) if is_whole else {}
     entries = {}
     for path in paths:
+        if path.is_dir():  # prepared data: its manifest holds the hash of every shard
+            entries[path] = str(path.resolve()), hash_manifest(path)
+            continue
         stat = path.stat()
         key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
         entries[path] = key, known.get(key) or hash_file(path)
-    scratch = cache.with_name(f"{cache.name}.partial")
-    scratch.write_text(json.dumps(dict(entries.values()), indent=2) + "\n")
-    scratch.replace(cache)
+    write_sealed(cache, dict(entries.values()))
     return {path: sha256 for path, (_, sha256) in entries.items()}

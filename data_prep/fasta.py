@@ -20,7 +20,8 @@ BLOCK_BYTES = 2**20  # fits the cache: blocks of 8 MB take half as long again
 _IS_CONTROL = bytes(byte in (*range(9), *range(14, 32), 127) for byte in range(256))
 """Bytes of no text: NUL alone marks a header as binary, since old NCBI headers hold ^A."""
 _TEXT_BLANKS = b"\x1c\x1d\x1e\x1f"  # white space to `str.split`, not to `bytes.split`
-_RNA_TYPE = re.compile(rb"(?<=\S)\s+rna_type=(\S*)")  # never the first word: that is the identifier
+# Never the first word: that is the identifier. The second name is Ensembl's.
+_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:rna_type=|transcript_biotype:)(\S*)")
 
 
 class _Place(NamedTuple):

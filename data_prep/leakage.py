@@ -6,6 +6,7 @@ than `SHORT_NT`, among whose relatives chance ones are as near as true ones; `mm
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -89,9 +90,9 @@ def find_neighbours(
     and short ones within a record are found.
     """
     found = _start(len(sequences))
-    scratch = folder / "mmseqs"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
+    scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
     numbers = {sequence: number for number, sequence in enumerate(sequences) if sequence}
     reverse = {complement(sequence): number for sequence, number in numbers.items()}
     records = tqdm(corpus.iter_sequences(), total=corpus.num_records, desc="corpus", disable=None)

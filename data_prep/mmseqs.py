@@ -194,10 +194,3 @@ def _follow(process: subprocess.Popen[bytes], log: Path, start: int, name: str) 
                 bar.refresh()
                 if process.returncode is not None:
                     return
-
-
-def cluster_sequences(*arguments: Any) -> Any:
-    """Stand in until callers import it from `clustering`."""
-    from .clustering import cluster_sequences
-
-    return cluster_sequences(*arguments)

@@ -5,18 +5,28 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 try:
-    from openrinalmo.data_prep.config import DataConfig, parse_arguments
+    from openrinalmo.data_prep.arguments import parse_arguments
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
-from openrinalmo.data_prep.facts import collect_facts, format_summary, summarise_reports
+from openrinalmo.data_prep.config import DataConfig
+from openrinalmo.data_prep.facts import (
+    collect_facts,
+    format_summary,
+    refuse_other_clusters,
+    summarise_reports,
+)
+from openrinalmo.data_prep.formats import iter_blocks
+from openrinalmo.data_prep.mmseqs import find_mmseqs, read_version
 from openrinalmo.data_prep.publish import build_shards, is_complete, publish
 from openrinalmo.data_prep.records import build_records
+from openrinalmo.data_prep.report import write_report
 from openrinalmo.data_prep.stages import build_clusters, build_split, build_unique
+from openrinalmo.data_prep.stdin import STDIN, spool_stdin
 from openrinalmo.data_prep.steps import exclusive, run_step
 
 logger = logging.getLogger(__name__)
@@ -42,18 +52,39 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
     """
     steps = config.out / "steps"
     with exclusive(steps):
+        if STDIN in config.inputs:
+            spooled = spool_stdin(steps)
+            inputs = tuple(spooled if path == STDIN else path for path in config.inputs)
+            config = replace(config, inputs=inputs)
+        if config.update:
+            refuse_other_clusters(config.update, config.cluster, read_version(find_mmseqs()))
         facts = collect_facts(config, steps)
         tools, parameters = facts["tools"], facts["parameters"]
         reports = {}
         reports["records"] = run_step(
             steps / "records",
-            {key: parameters[key] for key in ("filter", "metadata")} | {"inputs": facts["inputs"]},
-            partial(build_records, config=config),
+            {key: parameters[key] for key in ("filter", "metadata", "annotations", "formats")}
+            | {"inputs": facts["inputs"]},
+            partial(
+                build_records,
+                config=config,
+                read_blocks=partial(iter_blocks, config=config.formats),
+            ),
         )
         reports["unique"] = run_step(
             steps / "unique",
-            {"records": reports["records"]["sha256"]},
-            partial(build_unique, steps=steps),
+            {
+                "records": reports["records"]["sha256"],
+                **parameters["dedup"],
+                **_describe_exclusion(config, facts),
+            },
+            partial(
+                build_unique,
+                steps=steps,
+                config=config.dedup,
+                exclude=config.exclude,
+                rna_types=reports["records"]["rna_types"],
+            ),
         )
         # The sequences alone, by their digests: other identifiers, types or orders of the files
         # leave the clusters as they are, and so do threads and memory.
@@ -63,8 +94,9 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 "sequences": reports["unique"]["sequences_sha256"],
                 "mmseqs": tools["mmseqs"],
                 **parameters["cluster"],
+                "update": parameters["update"],
             },
-            partial(build_clusters, steps=steps, config=config.cluster),
+            partial(build_clusters, steps=steps, config=config.cluster, update=config.update),
         )
         products = {name: report["sha256"] for name, report in reports.items()}
         reports["split"] = run_step(
@@ -73,7 +105,16 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
             partial(build_split, steps=steps, config=config.split),
         )
         _make_shards(config, facts, reports)
-        return publish(steps / "shards", config.out)
+        manifest = publish(steps / "shards", config.out)
+        write_report(config.out)
+        return manifest
+
+
+def _describe_exclusion(config: DataConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    """What decides what is left out; MMseqs2 only where it is asked."""
+    exclude = facts["parameters"]["exclude"]
+    searches = bool(config.exclude.benchmarks)
+    return {"exclude": exclude, **({"mmseqs": facts["tools"]["mmseqs"]} if searches else {})}
 
 
 def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ from .dedup import DIGEST_BYTES, hash_sequences
 from .fasta import iter_fasta_blocks
 from .filters import REJECT_REASONS, FilterConfig, find_reject_reasons, normalise, select_records
 from .metadata import read_rna_types
-from .shards import UNKNOWN_RNA_TYPE, hash_file
+from .rna_types import Annotations
+from .shards import UNKNOWN_RNA_TYPE, count_bytes, hash_file
 
 RECORDS_NAME = "records.arrow"
 UNKNOWN_NUMBER = 0
@@ -139,8 +140,9 @@ def _iter_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the accepted records of each block."""
     metadata = read_rna_types(config.metadata) if config.metadata else {}
+    annotations = Annotations(config.annotations) if config.has_annotations else None
     for source, (path, name) in enumerate(zip(config.inputs, config.source_names, strict=True)):
-        size = path.stat().st_size
+        size = count_bytes(path)
         with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar:
             for block in read_blocks(path, bar.update):
                 filtered = filter_block(block, config.filter)
@@ -149,6 +151,9 @@ def _iter_batches(
                 is_accepted = (filtered.reasons == 0).tolist()
                 ids = list(compress(ids, is_accepted))
                 rna_types: list[bytes | str | None] = [*compress(block.rna_types, is_accepted)]
+                if annotations:
+                    found = annotations.find(path.name, ids)
+                    rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
                 if metadata:
                     names = list(map(bytes.decode, ids))
                     tally.in_metadata += sum(map(metadata.__contains__, names))

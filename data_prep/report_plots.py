@@ -74,6 +74,7 @@ def list_funnel(manifest: dict[str, Any]) -> list[FunnelRow]:
         *(FunnelRow(name, n, "four") for name, n in losses),
         FunnelRow("accepted", counts["accepted"], "one"),
         FunnelRow("duplicates", counts["duplicates"], "four"),
+        *([FunnelRow("excluded", counts["excluded"], "four")] if counts.get("excluded") else []),
         FunnelRow("unique", counts["unique"], "one"),
         FunnelRow("clusters", counts["clusters"], "two"),
         FunnelRow("to train on", counts["train_clusters"], "two"),

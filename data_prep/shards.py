@@ -65,6 +65,14 @@ def hash_manifest(folder: Path) -> str:
     return hash_file(_manifest_path(folder))
 
 
+def count_bytes(path: Path) -> int:
+    """Return the size of a file, or of the shards of a folder of prepared data."""
+    if not path.is_dir():
+        return path.stat().st_size
+    splits = read_manifest(path)["splits"]
+    return sum(entry["bytes"] for split in SPLITS for entry in splits[split]["shards"])
+
+
 def verify_shards(folder: Path, *, progress: bool = False) -> None:
     """Hash every shard; raises `ValueError` naming those that are not as the manifest says.
 

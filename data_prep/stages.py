@@ -5,7 +5,8 @@ are numbered in the order of their representatives' positions.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .cluster_update import OldClusters, name_clusters, update_clusters
+from .clustering import cluster_sequences
 from .dedup import (
     DIGEST_BYTES,
     FLIPPED,
@@ -23,14 +26,16 @@ from .dedup import (
     make_rows,
     sort_rows,
 )
+from .exclusion import ExclusionConfig, Labels, choose_kept
 from .merged import MERGED_NAME, MERGED_SCHEMA, collect_merged
-from .mmseqs import ClusterConfig, cluster_sequences
+from .mmseqs import ClusterConfig
 from .records import RECORDS_NAME, UNKNOWN_NUMBER
 from .shards import gather, hash_file
 from .split import SplitConfig, choose_validation
 
 GATHER_RECORDS = 131_072
 EXACT_DUPLICATES = DedupConfig()
+NOTHING_EXCLUDED = ExclusionConfig()
 
 
 def open_records(steps: Path) -> pa.Table:
@@ -44,11 +49,16 @@ def load_product(steps: Path, name: str) -> np.ndarray:
 
 
 def build_unique(
-    folder: Path, steps: Path, config: DedupConfig = EXACT_DUPLICATES
+    folder: Path,
+    steps: Path,
+    config: DedupConfig = EXACT_DUPLICATES,
+    *,
+    exclude: ExclusionConfig = NOTHING_EXCLUDED,
+    rna_types: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Save the index of each unique record, in the order of the digests, and what was merged.
 
-    Beside one part's rows, it holds 16 bytes per unique record.
+    What `exclude` names is left out. Beside one part's rows, it holds 16 bytes per unique record.
     """
     records = open_records(steps)
     sequences = hashlib.sha256()
@@ -65,19 +75,49 @@ def build_unique(
             merged = collect_merged(records, indices, is_first)
             writer.write_table(merged, max_chunksize=max(merged.num_rows, 1))
     unique = np.concatenate(unique)
+    duplicates = records.num_rows - len(unique)
+    exclusion = None
+    if exclude.benchmarks or exclude.families:
+        numbers = records.column("rna_type").to_numpy()[unique]
+        is_kept, exclusion = choose_kept(
+            partial(_iter_sequences, records, unique),
+            len(unique),
+            [Labels(numbers, rna_types)],
+            folder,
+            exclude,
+        )
+        if not is_kept.any():
+            raise ValueError("--exclude leaves no record: name fewer families or benchmarks")
+        if not is_kept.all():
+            sequences.update(is_kept.tobytes())
+        unique = unique[is_kept]
     return {
-        "duplicates": records.num_rows - len(unique),
+        "duplicates": duplicates,
+        "excluded": records.num_rows - duplicates - len(unique),
         "unique": len(unique),
+        "exclusion": exclusion,
         "sequences_sha256": sequences.hexdigest(),
         "merged_sha256": hash_file(path),
         "sha256": _save_product(folder, "unique", unique),
     }
 
 
-def build_clusters(folder: Path, steps: Path, config: ClusterConfig) -> dict[str, Any]:
-    """Save the position of each unique record's representative."""
+def build_clusters(
+    folder: Path, steps: Path, config: ClusterConfig, *, update: Path | None = None
+) -> dict[str, Any]:
+    """Save the position of each unique record's representative, and each cluster's name.
+
+    A name is the digest of the record that founded the cluster. `update` is an earlier data
+    folder whose clusters stay: new records join them or found their own.
+    """
     sequences = _iter_sequences(open_records(steps), load_product(steps, "unique"))
-    representatives, report = cluster_sequences(sequences, folder, config)
+    digests = read_digests(steps)
+    if update is None:
+        representatives, report = cluster_sequences(sequences, folder, config)
+        names = name_clusters(digests, representatives)
+    else:
+        old = read_old_clusters(update / "steps")
+        representatives, names, report = update_clusters(sequences, digests, folder, config, old)
     assert np.array_equal(representatives[representatives], representatives)
     sizes = np.bincount(np.unique(representatives, return_inverse=True)[1])
     return {
@@ -85,8 +125,28 @@ def build_clusters(folder: Path, steps: Path, config: ClusterConfig) -> dict[str
         "singletons": int(np.count_nonzero(sizes == 1)),
         "largest_cluster": int(sizes.max()),
         **report,
+        "names_sha256": _save_product(folder, "names", names),
         "sha256": _save_product(folder, "clusters", representatives),
     }
+
+
+def read_digests(steps: Path) -> NDArray[np.uint8]:
+    """Return the digests of the unique records, in order: records, 16."""
+    records, order = open_records(steps).select(["digest"]), load_product(steps, "unique")
+    parts = [np.zeros((0, DIGEST_BYTES), np.uint8)]
+    for start in range(0, len(order), GATHER_RECORDS):
+        part = gather(records, order[start : start + GATHER_RECORDS]).combine_chunks()
+        parts.append(_view_digests(part.to_batches()[0]).reshape(-1, DIGEST_BYTES))
+    return np.concatenate(parts)
+
+
+def read_old_clusters(steps: Path) -> OldClusters:
+    """Read the clusters of an earlier data folder's steps."""
+    return OldClusters(
+        digests=read_digests(steps),
+        representatives=load_product(steps, "clusters"),
+        names=np.load(steps / "clusters" / "names.npy"),
+    )
 
 
 def build_split(folder: Path, steps: Path, config: SplitConfig) -> dict[str, Any]:

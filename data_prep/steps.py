@@ -4,6 +4,7 @@ A step's folder holds its product and `step.json`: the fingerprint (the paramete
 it and the hashes of what it reads) and the report (counts and hashes of what it made).
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -11,13 +12,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from .peak_memory import measure_peak_memory
+from .seals import hash_files, write_sealed
 
 logger = logging.getLogger(__name__)
 
 STEP_FILE = "step.json"
-VERSION = 1
+VERSION = 2
 """Part of every fingerprint: raised when the code of a step changes what it makes."""
 
 
@@ -32,11 +37,18 @@ def run_step(
         return old["report"]
     logger.info("%s: %s", folder.name, _explain(old, fingerprint))
     start = time.monotonic()
-    with finished_folder(folder) as scratch:
-        report = build(scratch)
+    with finished_folder(folder) as scratch, explained_disk(folder):
+        with measure_peak_memory() as peak:
+            report = build(scratch)
         seconds = round(time.monotonic() - start, 2)
-        step = {"fingerprint": fingerprint, "report": report, "seconds": seconds}
-        (scratch / STEP_FILE).write_text(json.dumps(step, indent=2) + "\n")
+        step = {
+            "fingerprint": fingerprint,
+            "report": report,
+            "seconds": seconds,
+            "peak_memory": asdict(peak),
+            "files": hash_files(scratch),
+        }
+        write_sealed(scratch / STEP_FILE, step)
     logger.info("%s: took %.1f s", folder.name, seconds)
     return report
 
@@ -46,11 +58,28 @@ def finished_folder(folder: Path) -> Iterator[Path]:
     """Yield a scratch folder that replaces `folder` only if the body succeeds."""
     scratch = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    # A process of a killed run may write one more file while its folder is removed.
+    scratch.mkdir(parents=True, exist_ok=True)
     yield scratch
     if folder.exists():
         shutil.rmtree(folder)
     scratch.rename(folder)
+
+
+@contextmanager
+def explained_disk(folder: Path) -> Iterator[None]:
+    """Say which step found no room, and where: Arrow's and NumPy's own words name no file."""
+    try:
+        yield
+    except OSError as error:
+        # NumPy gives no number: "3497 requested and 416 written".
+        if error.errno not in (None, errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(folder.parent).free / 1e9
+        raise OSError(
+            f"{folder.name}: could not write in {folder.parent}, which has {free:.1f} GB free "
+            f"({error}); free some space or move the folder, then run again to go on from here"
+        ) from error
 
 
 @contextmanager

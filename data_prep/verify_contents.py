@@ -48,7 +48,11 @@ def check_contents(
     if offsets.faults:
         offsets.notes.append("sequences and clusters were not looked into")
         return [offsets]
-    splits = [open_split(folder, name) for name in SPLITS]
+    try:
+        splits = [open_split(folder, name) for name in SPLITS]
+    except ValueError as error:  # such as a size that the manifest states wrongly
+        offsets.faults.append(str(error))
+        return [offsets]
     hashes = [_hash_sequences(split) for split in splits]
     return [
         offsets,

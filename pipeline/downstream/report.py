@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .chart import draw_families
-from .scorecard import Scorecard, build_signature, format_markdown, format_text
+from .scorecard import Scorecard, build_signature, find_audit, format_markdown, format_text
 
 TEXT, MARKDOWN, PICTURE = "families.txt", "families.md", "families.svg"
 SCORES, SEQUENCES, FACTS = "families.csv", "sequences.csv", "families.json"
@@ -32,6 +32,7 @@ def _build_facts(card: Scorecard) -> dict[str, Any]:
         "signature": build_signature(card),
         "benchmark": {"name": card.benchmark.name, "sha256": card.benchmark.sha256},
         "checkpoint": card.checkpoint,
+        "audit": find_audit(card),
         "config": asdict(card.config),
         "threshold_from": "best mean relaxed F1 on validation RNAs of the families not held out",
         "folds": [

@@ -1,9 +1,13 @@
 """The scorecard in words: two tables, what they were measured on, and the signature line."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 
+from ...data_prep.audit_lines import find_audit_line
+from ...data_prep.shards import hash_manifest
 from .evaluate import Benchmark
 from .fold_results import FoldResult, build_key
 from .scoring import EMPTY_POLICY
@@ -111,6 +115,29 @@ def build_signature(card: Scorecard) -> str:
     return "|".join(f"{name}:{value}" for name, value in facts.items())
 
 
+def find_audit(card: Scorecard) -> str:
+    """The corpus audit's signature for this benchmark, or why there is none.
+
+    The corpus is the folder that the checkpoint's run was given, if it still holds that data.
+    """
+    config = json.loads(card.checkpoint.get("run_config", "{}"))
+    folder = Path(config.get("data", ""))
+    manifest = card.checkpoint.get("manifest_sha256")
+    if not manifest or not folder.name:
+        return "none: the weights do not say which corpus they were trained on"
+    try:
+        is_it = hash_manifest(folder) == manifest
+    except FileNotFoundError:
+        is_it = False
+    if not is_it:
+        return f"none: {folder}, the corpus of this checkpoint, is not there"
+    line = find_audit_line(folder, card.benchmark.sha256)
+    return line or (
+        "none of this benchmark against the pretraining corpus; "
+        f"`make audit CORPUS={folder} BENCHMARKS=…` makes one"
+    )
+
+
 def format_text(card: Scorecard) -> str:
     """The scorecard for a terminal."""
     parts = [f"{TITLES[scoring]}\n{_align(build_rows(card, scoring))}" for scoring in SCORINGS]
@@ -179,6 +206,7 @@ def _describe(card: Scorecard) -> str:
                 for system in card.systems
                 if system != "viennarna"
             ),
+            f"Audit: {find_audit(card)}",
             "Checkpoint: " + ", ".join(f"{key} {value}" for key, value in known.items()),
         ]
     )

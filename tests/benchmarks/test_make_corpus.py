@@ -4,14 +4,14 @@ import json
 import sys
 from collections import Counter
 
-import make_corpus
 import numpy as np
 import pytest
 import zstandard
-from make_corpus import Corpus, CorpusConfig, write_corpus
-from templates import LETTERS, read_templates
 
+import make_corpus
+from make_corpus import Corpus, CorpusConfig, write_corpus
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
+from templates import LETTERS, read_templates
 
 COMPLEMENT = str.maketrans("ACGURYKMBVDH", "UGCAYRMKVBHD")
 

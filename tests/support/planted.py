@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from openrinalmo.data_prep.config import parse_arguments
+from openrinalmo.data_prep.arguments import parse_arguments
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.shards import SPLITS, open_split
 

@@ -8,14 +8,22 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep.audit_lines import write_audit
+from openrinalmo.data_prep.shards import hash_manifest
 from openrinalmo.pipeline.downstream.bootstrap import estimate_mean
 from openrinalmo.pipeline.downstream.evaluate import Benchmark
 from openrinalmo.pipeline.downstream.fold_results import FoldResult, SequenceResult
 from openrinalmo.pipeline.downstream.report import write_report
-from openrinalmo.pipeline.downstream.scorecard import build_scorecard, build_signature, format_text
+from openrinalmo.pipeline.downstream.scorecard import (
+    build_scorecard,
+    build_signature,
+    find_audit,
+    format_text,
+)
 from openrinalmo.pipeline.downstream.scoring import PairCounts
 from openrinalmo.pipeline.downstream.summary import compare_systems, summarise
 from openrinalmo.pipeline.downstream.tasks.families import Fold
+from support.corpora import make_corpus
 from support.families import build_toy_config
 
 HITS = {
@@ -162,3 +170,23 @@ def test_picture_is_whole_and_bars_have_the_height_of_f1(card, tmp_path):
 def test_no_results_are_refused(card):
     with pytest.raises(ValueError, match="no system ran"):
         build_scorecard(card.benchmark, card.checkpoint, card.config, [])
+
+
+def test_the_audit_is_that_of_this_benchmark_against_the_very_corpus(card, tmp_path):
+    corpus = make_corpus(tmp_path, num_clusters=20)
+    trained = {
+        **card.checkpoint,
+        "run_config": json.dumps({"data": str(corpus)}),
+        "manifest_sha256": hash_manifest(corpus),
+    }
+    of_run = replace(card, checkpoint=trained)
+    assert "do not say which corpus" in find_audit(replace(card, checkpoint={"sha256": "ab"}))
+    assert f"make audit CORPUS={corpus} BENCHMARKS=…" in find_audit(of_run)
+    entry = {"sha256": card.benchmark.sha256, "corpus": hash_manifest(corpus), "line": "audit:1|x"}
+    write_audit(corpus, entry)
+    assert find_audit(of_run) == "audit:1|x"
+    assert "Audit: audit:1|x" in format_text(of_run)
+    write_audit(corpus, {**entry, "sha256": "of another benchmark"})
+    assert find_audit(of_run) == "audit:1|x"
+    other = replace(card, checkpoint={**trained, "manifest_sha256": "0" * 64})
+    assert f"{corpus}, the corpus of this checkpoint, is not there" in find_audit(other)

@@ -1,0 +1,106 @@
+"""Excluded relatives and kept clusters, through the entry."""
+
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openrinalmo.data_prep.sample import SAMPLE_FASTA
+from openrinalmo.data_prep.shards import SPLITS, open_split
+from openrinalmo.data_prep.stages import read_old_clusters
+from openrinalmo.data_prep.verify import verify_folder
+from support.planted import prepare
+
+pytestmark = pytest.mark.mmseqs
+
+
+@pytest.fixture(scope="module")
+def records() -> list[str]:
+    with lzma.open(SAMPLE_FASTA, "rt") as file:
+        return file.read().split(">")[1:]
+
+
+def read_ids(folder: Path) -> set[str]:
+    return {
+        split.id(i)
+        for name in SPLITS
+        for split in [open_split(folder, name)]
+        for i in range(len(split))
+    }
+
+
+def read_names(folder: Path) -> dict[bytes, set[bytes]]:
+    """Digests of the members of each cluster, by the cluster's name."""
+    old = read_old_clusters(folder / "steps")
+    heads = np.unique(old.representatives)
+    return {
+        bytes(name): {bytes(d) for d in old.digests[old.representatives == head]}
+        for name, head in zip(old.names, heads, strict=True)
+    }
+
+
+def test_a_twin_has_no_relative_of_the_benchmark_and_none_of_the_family(records, tmp_path):
+    targets = [record for record in records if "rna_type=snoRNA" in record][:5]
+    assert len(targets) == 5
+    benchmark = tmp_path / "benchmark.fasta"
+    benchmark.write_text("".join(f">{record}" for record in targets))
+    manifest = prepare(
+        tmp_path / "twin", "--exclude", benchmark, "--exclude-family", "tRNA", "vault_RNA"
+    )
+    left_out = manifest["exclusion"]["left_out"]
+    assert left_out["family"] == sum(manifest["exclusion"]["families"].values()) > 1000
+    assert left_out["identical"] == 5
+    assert manifest["counts"]["excluded"] == sum(left_out.values())
+    types = set(manifest["rna_types"])
+    assert "riboswitch" in types
+    assert not types & {"tRNA", "vault_RNA"}
+    assert not read_ids(tmp_path / "twin") & {record.split()[0] for record in targets}
+    assert not [check for check in verify_folder(tmp_path / "twin") if check.faults]
+
+
+def test_the_exclusion_is_part_of_what_the_data_is(records, tmp_path):
+    whole = prepare(tmp_path / "data")
+    twin = prepare(tmp_path / "data", "--exclude-family", "tRNA")
+    again = prepare(tmp_path / "data")
+    assert whole == again
+    assert twin["counts"]["unique"] < whole["counts"]["unique"]
+    assert whole["exclusion"] is None
+
+
+def test_an_unknown_family_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="tRNAs"):
+        prepare(tmp_path, "--exclude-family", "tRNAs")
+
+
+def test_old_clusters_keep_names_and_members_when_a_release_is_added(records, tmp_path):
+    older = tmp_path / "older.fasta"
+    older.write_text("".join(f">{record}" for record in records[::2]))
+    prepare(tmp_path / "old", older)
+    manifest = prepare(tmp_path / "new", "--update", tmp_path / "old")
+    before, after = read_names(tmp_path / "old"), read_names(tmp_path / "new")
+    assert manifest["counts"]["clusters"] == len(after) > len(before)
+    for name, members in before.items():
+        assert members <= after[name]
+    assert any(len(after[name]) > len(members) for name, members in before.items())
+    assert not [check for check in verify_folder(tmp_path / "new") if check.faults]
+
+
+def test_an_update_under_other_criteria_or_from_no_data_is_refused(records, tmp_path):
+    older = tmp_path / "older.fasta"
+    older.write_text("".join(f">{record}" for record in records[:40]))
+    prepare(tmp_path / "old", older)
+    with pytest.raises(ValueError, match=r"clustered with min_seq_id=0.7, this run has 0.9"):
+        prepare(tmp_path / "new", older, "--update", tmp_path / "old", "--min-seq-id", 0.9)
+    with pytest.raises(ValueError, match="give a folder that `make data` wrote"):
+        prepare(tmp_path / "new", older, "--update", tmp_path / "nowhere")
+
+
+def test_patterns_are_inputs(records, tmp_path):
+    for number in range(2):
+        part = tmp_path / f"part{number}.fa"
+        part.write_text("".join(f">{record}" for record in records[number:60:2]))
+    by_pattern = prepare(tmp_path / "a", tmp_path / "part*.fa")
+    assert by_pattern["counts"]["read"] == 60
+    assert json.dumps(by_pattern["inputs"]).count("part") == 2
