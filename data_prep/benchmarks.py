@@ -28,7 +28,6 @@ USUAL = {
 NO_FAMILY = "-"
 _TO_RNA = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyztT", b"ABCDEFGHIJKLMNOPQRSTUVWXYZUU")
 _GAPS = b" \t\r\n\v\f-.*"
-_COMPLEMENT = bytes.maketrans(b"ACGURYKMBVDH", b"UGCAYRMKVBHD")
 _IUPAC = b"ACGUIRYKMSWBDHVNX"
 _OWN_NUMBER = re.compile(r"_\d+$")
 _EXON_INTRON_EXON = re.compile(r"[ACGTN]+ [ACGTN]+ [ACGTN]+ \d+ \S+\s*")
@@ -66,11 +65,6 @@ class BenchmarkFile(NamedTuple):
 def normalise(letters: bytes) -> bytes:
     """Return upper-case RNA: U for T, without gaps, white space and `*`."""
     return letters.translate(_TO_RNA, _GAPS)
-
-
-def complement(sequence: bytes) -> bytes:
-    """Return the reverse complement of an RNA; IUPAC codes too, inosine stays."""
-    return sequence.translate(_COMPLEMENT)[::-1]
 
 
 def read_benchmarks(

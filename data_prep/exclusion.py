@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .benchmarks import ColumnsConfig, complement, read_benchmarks
+from .benchmarks import ColumnsConfig, read_benchmarks
 from .contained import SHORT_NT, find_contained
+from .identity import reverse_complement
 from .mmseqs import find_mmseqs
 from .searching import (
     LOG_NAME,
@@ -163,7 +164,7 @@ def _mark_near(
     # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
     queries, fasta = scratch / "records.fasta", scratch / "benchmarks.fasta"
-    both_strands = {*targets, *map(complement, targets)}
+    both_strands = {*targets, *map(reverse_complement, targets)}
     block: list[bytes] = []
     first = nt = written = 0
     with queries.open("wb") as file:

@@ -15,8 +15,8 @@ from .blocks import BlockReader, RecordBlock, Source
 from .fasta import iter_fasta_blocks
 from .fastq import iter_fastq_blocks
 from .shards import MANIFEST_NAME
+from .stdin import STDIN
 
-STDIN = Path("-")
 SNIFFED_BYTES = 1 << 16
 PARQUET, ARROW_FILE, FEATHER_1, ARROW_STREAM = b"PAR1", b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 READ = "FASTA, FASTQ, Parquet, Arrow IPC or a folder of prepared data"

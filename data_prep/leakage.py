@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .benchmarks import complement
 from .contained import SHORT_NT, find_contained
+from .identity import reverse_complement
 from .searching import (
     LOG_NAME,
     SearchConfig,
@@ -94,7 +94,7 @@ def find_neighbours(
     # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
     numbers = {sequence: number for number, sequence in enumerate(sequences) if sequence}
-    reverse = {complement(sequence): number for sequence, number in numbers.items()}
+    reverse = {reverse_complement(sequence): number for sequence, number in numbers.items()}
     records = tqdm(corpus.iter_sequences(), total=corpus.num_records, desc="corpus", disable=None)
     with (scratch / "corpus.fasta").open("wb") as fasta:
         for record, sequence in enumerate(records):

@@ -9,8 +9,8 @@ import pytest
 
 from openrinalmo.data_prep import audit
 from openrinalmo.data_prep.audit_lines import find_audit_line
-from openrinalmo.data_prep.benchmarks import complement
 from openrinalmo.data_prep.cmsearch import have_thresholds, read_best_models
+from openrinalmo.data_prep.identity import reverse_complement
 from openrinalmo.data_prep.shards import hash_file, read_manifest, write_manifest
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, mutate
@@ -34,7 +34,7 @@ def planted(tmp_path):
     rng = random.Random(0)
     strangers = [draw_sequence(rng, 150) for _ in range(30)]
     copy, antisense, relative, far, cut, alone = (draw_sequence(rng, 150) for _ in range(6))
-    records = [copy, complement(antisense.encode()).decode(), relative, far, cut[:75]]
+    records = [copy, reverse_complement(antisense.encode()).decode(), relative, far, cut[:75]]
     clusters = [
         [(f"r{n}", s, "tRNA" if n > 29 else "x")] for n, s in enumerate(strangers + records)
     ]

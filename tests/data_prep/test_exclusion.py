@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from openrinalmo.data_prep.benchmarks import complement
 from openrinalmo.data_prep.exclusion import ExclusionConfig, Labels, choose_kept, describe
+from openrinalmo.data_prep.identity import reverse_complement
 from openrinalmo.data_prep.searching import SearchConfig
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, format_fasta, mutate
@@ -33,13 +33,13 @@ def test_each_planted_kind_goes_for_its_reason(tmp_path):
     short = draw_sequence(rng, 21)
     planted = [
         bench[0],
-        complement(bench[1].encode()).decode(),
+        reverse_complement(bench[1].encode()).decode(),
         mutate(rng, bench[2], identity=0.88),
         bench[3][:60],  # 40 % of it: stays
-        draw_sequence(rng, 100) + complement(short.encode()).decode(),
+        draw_sequence(rng, 100) + reverse_complement(short.encode()).decode(),
         mutate(rng, bench[4], identity=0.6),
         draw_sequence(rng, 90) + bench[4] + draw_sequence(rng, 90),
-        complement(mutate(rng, bench[2], identity=0.9).encode()).decode(),
+        reverse_complement(mutate(rng, bench[2], identity=0.9).encode()).decode(),
     ]
     keep, report = choose(tmp_path, strangers + planted, [*bench, short])
     assert keep[:30].all()

@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from openrinalmo.data_prep.benchmarks import complement
 from openrinalmo.data_prep.contained import find_contained
+from openrinalmo.data_prep.identity import reverse_complement
 from openrinalmo.data_prep.leakage import Corpus, find_neighbours, judge
 from openrinalmo.data_prep.mmseqs import find_mmseqs
 from openrinalmo.data_prep.searching import SearchConfig
@@ -32,7 +32,7 @@ def run(tmp_path, corpus, queries, *, is_aligned=True, coverage=0.8):
 
 
 def reverse(sequence):
-    return complement(sequence.encode()).decode()
+    return reverse_complement(sequence.encode()).decode()
 
 
 @requires_mmseqs
@@ -125,7 +125,7 @@ def test_contained_as_by_looking_everywhere(seed):
 
 
 def test_complement_of_iupac_codes():
-    assert complement(b"ACGURYKMSWBVDHNI") == b"INDHBVWSKMRYACGU"
+    assert reverse_complement(b"ACGURYKMSWBVDHNI") == b"INDHBVWSKMRYACGU"
 
 
 def test_refuses_impossible_settings():
