@@ -19,6 +19,7 @@ from .config import DataConfig
 from .dedup import DIGEST_BYTES, hash_sequences
 from .fasta import iter_fasta_blocks
 from .filters import REJECT_REASONS, FilterConfig, find_reject_reasons, normalise, select_records
+from .lengths import LENGTH_EDGES_NT, count_lengths
 from .metadata import read_rna_types
 from .rna_types import Annotations
 from .shards import UNKNOWN_RNA_TYPE, count_bytes, hash_file
@@ -51,14 +52,18 @@ class FilteredBlock(NamedTuple):
     """Of the accepted records, joined."""
     reasons: NDArray[np.int8]
     """Of every record of the block, as `find_reject_reasons` gives them: 0 is accepted."""
+    lengths_as_read: NDArray[np.int64]
+    """Records of the block by length after normalising, in the bins of `lengths.py`."""
 
 
 def filter_block(block: RecordBlock, config: FilterConfig) -> FilteredBlock:
     """Normalise, filter and hash the records of one block."""
     letters, ends = normalise(block.letters, block.ends)
     reasons = find_reject_reasons(letters, ends, config)
+    lengths_as_read = count_lengths(np.diff(ends, prepend=0))
     letters, ends = select_records(letters, ends, reasons == 0)
-    return FilteredBlock(letters, ends, hash_sequences(letters, ends), reasons)
+    digests = hash_sequences(letters, ends)
+    return FilteredBlock(letters, ends, digests, reasons, lengths_as_read)
 
 
 def build_records(
@@ -93,6 +98,7 @@ def build_records(
                 config.source_names, tally.read, tally.accepted, strict=True
             )
         ],
+        "lengths_as_read": tally.lengths_as_read.tolist(),
         "rna_types": list(tally.type_numbers),
         "sha256": hash_file(path),
     }
@@ -105,6 +111,7 @@ class _Tally:
         self.read = [0] * len(config.inputs)
         self.accepted = [0] * len(config.inputs)
         self.nt = 0
+        self.lengths_as_read = np.zeros(len(LENGTH_EDGES_NT), np.int64)
         self.rejected: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
         self.type_numbers = {UNKNOWN_RNA_TYPE: UNKNOWN_NUMBER}
@@ -115,6 +122,7 @@ class _Tally:
         self.read[source] += len(ids)
         self.accepted[source] += len(filtered.ends)
         self.nt += len(filtered.letters)
+        self.lengths_as_read += filtered.lengths_as_read
         examples: list[int] = []
         for number, reason in enumerate(REJECT_REASONS, start=1):
             rows = np.flatnonzero(filtered.reasons == number)

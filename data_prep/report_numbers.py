@@ -17,14 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .filters import NUCLEOTIDES
+from .lengths import LENGTH_EDGES_NT, count_lengths, find_bins
 from .shards import MANIFEST_NAME, SPLITS, Split, hash_manifest, open_split, read_manifest
 from .steps import STEP_FILE
 
-LENGTH_EDGES_NT = np.unique(np.rint(2 ** np.arange(0, 20.01, 0.25)).astype(np.int64))
-"""Bounds of bins, four to an octave, up to a million; the last bin holds what is longer."""
-_BIN_OF_LENGTH = np.maximum(
-    np.searchsorted(LENGTH_EDGES_NT, np.arange(LENGTH_EDGES_NT[-1] + 1), side="right") - 1, 0
-).astype(np.uint8)
 AMBIGUOUS_EDGES = np.asarray([0, 1e-9, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5])
 """Lower bounds of bins of a record's share of letters other than A, C, G and U; none, then some."""
 SAMPLED_RECORDS = 50_000
@@ -110,11 +106,6 @@ def read_numbers(folder: Path) -> ReportNumbers:
     )
 
 
-def count_lengths(lengths_nt: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return how many lengths fall into each bin of `LENGTH_EDGES_NT`; 0 falls into the first."""
-    return np.bincount(_find_bins(lengths_nt), minlength=len(LENGTH_EDGES_NT))
-
-
 def is_ribosomal(rna_type: str) -> bool:
     """Say whether a type's name is one for ribosomal RNA: what floods public collections."""
     words = rna_type.casefold().replace("_", " ").replace(".", " ")
@@ -154,7 +145,7 @@ def _count(splits: list[Split]) -> _Counts:
             part, sizes = slice(starts[0], starts[-1]), np.diff(starts)
             types, lengths = split.rna_type_ids[part], split.lengths_nt[part]
             chances = np.repeat(1 / sizes, sizes)
-            cells = types * bins + _find_bins(lengths)
+            cells = types * bins + find_bins(lengths)
             records += np.bincount(cells, minlength=size * bins)
             drawn += np.bincount(cells, weights=chances, minlength=size * bins)
             nt += np.bincount(types, weights=lengths, minlength=size)
@@ -167,11 +158,6 @@ def _count(splits: list[Split]) -> _Counts:
         drawn_nt=drawn_nt,
         clusters=clusters,
     )
-
-
-def _find_bins(lengths_nt: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Return the bin of each length by a table: a quarter of the time of a search."""
-    return _BIN_OF_LENGTH[np.minimum(lengths_nt, len(_BIN_OF_LENGTH) - 1)]
 
 
 def _read_weighted(manifest: dict[str, Any]) -> list[Composition]:

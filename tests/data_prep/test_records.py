@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from bisect import bisect_right
 from collections import Counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from openrinalmo.data_prep.blocks import RecordBlock
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.dedup import DedupConfig, hash_sequence
 from openrinalmo.data_prep.filters import REJECT_REASONS
+from openrinalmo.data_prep.lengths import LENGTH_EDGES_NT
 from openrinalmo.data_prep.merged import MergedRecord, read_merged
 from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.records import build_records
@@ -40,12 +42,13 @@ def build_slowly(inputs, types):
     """Return report and rows as a loop over records makes them."""
     rejected, examples, rows = Counter(), {}, []
     names, rna_types = ["in.fasta", "in.fasta#2", "in.fasta#3"], ["unknown"]
-    sources = []
+    sources, lengths = [], [0] * len(LENGTH_EDGES_NT)
     for source, data in enumerate(inputs):
         slow_records = read_slowly(data)
         accepted = len(rows)
         for record in slow_records:
             sequence = normalise_slowly(record.letters)
+            lengths[max(0, bisect_right(LENGTH_EDGES_NT.tolist(), len(sequence)) - 1)] += 1
             name = record.id or f"{names[source]}:{record.number}"
             if reason := judge_slowly(sequence, 16, 8192, 0.1):
                 rejected[reason] += 1
@@ -66,6 +69,7 @@ def build_slowly(inputs, types):
         "accepted": len(rows),
         "accepted_nt": sum(len(row[0]) for row in rows),
         "sources": [{"source": s, "read": r, "accepted": a} for s, r, a in sources],
+        "lengths_as_read": lengths,
         "rna_types": rna_types,
     }, rows
 

@@ -216,6 +216,7 @@ def test_counts_examples_and_steps_of_a_preparation_are_shown(planted):
     assert sum(before.records.values()) == manifest["counts"]["accepted"]
     assert sum(before.nt.values()) == manifest["counts"]["accepted_nt"]
     assert sum(numbers.lengths[ACCEPTED]) == sum(before.records.values())
+    assert sum(numbers.lengths[AS_READ]) == manifest["counts"]["read"]
     assert sum(after.records.values()) == manifest["counts"]["unique"]
 
 
