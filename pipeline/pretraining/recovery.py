@@ -34,9 +34,6 @@ class Recovery:
         self._stream = stream
         self._rna_types = rna_types
         self._take_over(state)
-        asked = SkippedPacks.parse(config.batches.skip_packs)
-        next_number = self.number(state.step * config.batches.packs_per_step)
-        self._skipped = self._skipped.join(asked, next_number=next_number)
 
     def number(self, place: int) -> int:
         """Number in the stream of the pack at this place among those the run shows."""
@@ -108,7 +105,12 @@ class Recovery:
         return checkpoint
 
     def _take_over(self, state: RunState) -> None:
-        self._skipped = SkippedPacks.from_lists(state.skipped_packs)
+        skipped = SkippedPacks.from_lists(state.skipped_packs)
+        batches = self._config.batches
+        # Asked for after that checkpoint was made, perhaps: then it does not know of them.
+        asked = SkippedPacks.parse(batches.skip_packs)
+        next_number = skipped.number(state.step * batches.packs_per_step)
+        self._skipped = skipped.join(asked, next_number=next_number)
         self._guards = Guards(self._config.guards, state.guards)
 
     def _write_incident(
