@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...model.encoder import EncoderConfig
 from ...model.masked_lm import MaskedLM
-from ..ranks import Ranks
+from ..ranks import Ranks, wait_for_all
 from .batches import PackedBatch
 from .engine_execution import ExecutionConfig, apply_execution
 from .engine_init import find_shapes, iter_initial_weights
@@ -81,6 +81,8 @@ class Engine:
             optimizer.matrices = group_matrices(self._slices, self.shapes)
         initial = iter_initial_weights(model_config, seed)
         self._restore(((name, {WEIGHT: value}) for name, value in initial), updates=0)
+        if ranks.device.type == "cpu":
+            _unlink_shared_buffers(ranks)
 
     def predict(self, batch: PackedBatch) -> Tensor:
         """Logits of the pack's predicted tokens, (M, V), on the rank's device."""
@@ -250,6 +252,17 @@ class Engine:
             model = MaskedLM(model_config)
         deepspeed.utils.set_z3_leaf_modules(model, ["EncoderBlock"])
         return model
+
+
+def _unlink_shared_buffers(ranks: Ranks) -> None:
+    """Remove the names of DeepSpeed's shared-memory buffers, 69 MB a rank: it never does.
+
+    Every rank has mapped them by now; the memory itself lives until the last of them ends.
+    """
+    wait_for_all()
+    address = "_".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+    name = f"deepspeed_allreduce_buffer_{os.getuid()}_{address}_{ranks.rank}"
+    Path("/dev/shm", name).unlink(missing_ok=True)
 
 
 def _import_deepspeed(device: torch.device) -> Any:

@@ -34,8 +34,10 @@ def corpus(tmp_path_factory) -> Path:
 def one_launch(corpus, tmp_path_factory) -> list[float]:
     """Losses of two ranks started by one launcher."""
     out = tmp_path_factory.mktemp("one") / "run"
-    done = run_pretrain(*SETTINGS, f"data={corpus}", f"out={out}", ranks=2)
+    port = find_free_port()
+    done = run_pretrain(*SETTINGS, f"data={corpus}", f"out={out}", ranks=2, port=port)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(Path("/dev/shm").glob(f"deepspeed_*_{port}_*")), "DeepSpeed's buffers are left"
     return read_losses(out)
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from openrinalmo.pipeline.ranks import find_free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS_WORDS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"),
@@ -15,12 +17,15 @@ LAUNCHERS_WORDS = (
 
 
 def run_pretrain(
-    *arguments: str, ranks: int = 2, script: str = "pipeline/pretrain.py"
+    *arguments: str,
+    ranks: int = 2,
+    script: str = "pipeline/pretrain.py",
+    port: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """`deepspeed --num_accelerators RANKS SCRIPT ARGUMENTS`, on the CPU."""
     launcher = [sys.executable, "-m", "deepspeed.launcher.runner"]
-    # One port for all: DeepSpeed leaves 69 MB of /dev/shm a rank and port, and takes them again.
-    return _run(*launcher, "--num_accelerators", str(ranks), script, *arguments)
+    where = ("--num_accelerators", str(ranks), "--master_port", str(port or find_free_port()))
+    return _run(*launcher, *where, script, *arguments)
 
 
 def run_script(
