@@ -45,6 +45,8 @@ class Measured:
     """What one provider took: in all, and by phase where it has any."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Of the command and its children: what a machine busy with other work disturbs least."""
     memory_bytes: dict[str, int] = field(default_factory=dict)
     resident_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -59,8 +61,12 @@ def main() -> None:
     """Measure what is not measured, append rows, print how time grows with size."""
     arguments = _parse_arguments()
     providers = _find_providers(arguments.threads)
+    if unknown := set(arguments.providers) - providers.keys():
+        sys.exit(f"--providers {' '.join(sorted(unknown))}: there are {', '.join(providers)}")
+    if arguments.providers:
+        providers = {name: providers[name] for name in arguments.providers}
     for size in sorted(arguments.sizes):
-        missing = [name for name in providers if (size, name, TOTAL) not in _read_seconds()]
+        missing = [name for name in providers if (size, name, TOTAL) not in _read_rows("seconds")]
         if not missing:
             continue
         corpus = _make_corpus(size, arguments)
@@ -83,7 +89,9 @@ def measure_ours(corpus: Path, folder: Path, *, threads: int) -> Measured:
     command = [sys.executable, prepare.__file__, corpus, "--out", folder / "out"]
     measured = run_measured([*command, "--threads", threads], folder, find_phase)
     for path in steps.glob("*/step.json"):
-        measured.seconds[path.parent.name] = json.loads(path.read_text())["seconds"]
+        step = json.loads(path.read_text())
+        measured.seconds[path.parent.name] = step["seconds"]
+        measured.cpu_seconds[path.parent.name] = step["cpu_seconds"]
     return measured
 
 
@@ -109,6 +117,7 @@ def measure_clusthash(corpus: Path, folder: Path, *, threads: int) -> Measured:
     ]
     return Measured(
         seconds={TOTAL: sum(part.seconds[TOTAL] for part in parts)},
+        cpu_seconds={TOTAL: sum(part.cpu_seconds[TOTAL] for part in parts)},
         memory_bytes={TOTAL: max(part.memory_bytes[TOTAL] for part in parts)},
         resident_bytes={TOTAL: max(part.resident_bytes[TOTAL] for part in parts)},
     )
@@ -138,8 +147,10 @@ def run_measured(
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
-        code = process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
     measured.seconds[TOTAL] = time.monotonic() - start
+    measured.cpu_seconds[TOTAL] = usage.ru_utime + usage.ru_stime
     done.set()
     watcher.join()
     if code:
@@ -220,6 +231,10 @@ def _append(size: int, provider: str, measured: Measured) -> None:
         _append_row(size, phase, "peak_memory", "GB", provider, value / 1e9)
     for phase, value in measured.resident_bytes.items():
         _append_row(size, phase, "peak_resident", "GB", provider, value / 1e9)
+    for phase, value in measured.cpu_seconds.items():
+        if value:
+            _append_row(size, phase, "sequences_per_cpu_second", "1/s", provider, size / value)
+        _append_row(size, phase, "cpu_seconds", "s", provider, value)
     for phase, value in sorted(measured.seconds.items(), key=lambda item: item[0] == TOTAL):
         if value:
             _append_row(size, phase, "sequences_per_second", "1/s", provider, size / value)
@@ -230,15 +245,15 @@ def _append_row(size: int, phase: str, metric: str, unit: str, provider: str, va
     append_rows(BENCH, f"{size}-{phase}", metric, unit, {provider: [value]})
 
 
-def _read_seconds() -> dict[tuple[int, str, str], float]:
-    """Return what results.csv has for this commit, by size, provider and phase."""
+def _read_rows(metric: str) -> dict[tuple[int, str, str], float]:
+    """Return what results.csv has of a metric for this commit, by size, provider and phase."""
     command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     with RESULTS.open(newline="") as file:
         rows = [
             row
             for row in csv.DictReader(file)
-            if (row["bench"], row["commit"], row["metric"]) == (BENCH, commit, "seconds")
+            if (row["bench"], row["commit"], row["metric"]) == (BENCH, commit, metric)
         ]
     found = {}
     for row in rows:
@@ -248,16 +263,16 @@ def _read_seconds() -> dict[tuple[int, str, str], float]:
 
 
 def _describe(sizes: list[int]) -> Iterator[str]:
-    """Yield the seconds at every size and the exponents, over all sizes and from size to size."""
-    known = {key: value for key, value in _read_seconds().items() if key[0] in sizes}
-    yield f"{'':<24}" + "".join(f"{size:>12,}" for size in sorted(sizes)) + "   exponent"
-    for provider, phase in sorted({key[1:] for key in known}):
-        taken = {
-            s: known[s, provider, phase] for s in sorted(sizes) if (s, provider, phase) in known
-        }
-        cells = "".join(f"{taken[s]:>12.1f}" if s in taken else " " * 12 for s in sorted(sizes))
-        slope = f"{fit_exponent(taken):>11.3f}" if len(taken) > 1 else ""
-        yield f"{provider + ' ' + phase:<24}{cells}{slope}"
+    """Yield the seconds at every size, by the clock and of the processor, and their exponents."""
+    sizes = sorted(sizes)
+    for metric in ("seconds", "cpu_seconds"):
+        known = {key: value for key, value in _read_rows(metric).items() if key[0] in sizes}
+        yield f"{metric:<24}" + "".join(f"{size:>12,}" for size in sizes) + "   exponent"
+        for provider, phase in sorted({key[1:] for key in known}):
+            taken = {s: known[s, provider, phase] for s in sizes if (s, provider, phase) in known}
+            cells = "".join(f"{taken[s]:>12.1f}" if s in taken else " " * 12 for s in sizes)
+            slope = f"{fit_exponent(taken):>11.3f}" if len(taken) > 1 else ""
+            yield f"{provider + ' ' + phase:<24}{cells}{slope}"
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -268,6 +283,7 @@ def _parse_arguments() -> argparse.Namespace:
     add("--weights", nargs="+", type=float, default=(), help="share of each file in the corpus")
     add("--metadata", type=Path, metavar="TSV", help="table with the RNA type of each identifier")
     add("--metadata-id-column", default="id")
+    add("--providers", nargs="+", default=(), help="which to measure; default all there are")
     add("--scratch", type=Path, default=Path("runs/bench_scale"))
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()

@@ -220,15 +220,16 @@ def _format_steps(numbers: ReportNumbers) -> str:
     for name, step in numbers.steps.items():
         memory = step.get("peak_memory", {})
         gib = [_format_gib(memory.get(key)) for key in ("anonymous_bytes", "rss_bytes")]
-        rows.append((name, f"{step['seconds']:,.1f}", *gib))
-    seconds = sum(step["seconds"] for step in numbers.steps.values())
-    rows.append(("all of them", f"{seconds:,.1f}", "-", "-"))
+        rows.append((name, f"{step['seconds']:,.1f}", f"{step['cpu_seconds']:,.1f}", *gib))
+    steps = numbers.steps.values()
+    sums = (sum(step[kind] for step in steps) for kind in ("seconds", "cpu_seconds"))
+    rows.append(("all of them", *(f"{total:,.1f}" for total in sums), "-", "-"))
     note = (
         "Memory is the largest sum over the process and those it started, seen ten times a second; "
         "a dash: not measured. Pages of mapped files are taken back when others need them. A step "
         "that was done before keeps what it took then."
     )
-    head = ("step", "seconds", "GiB at most", "with mapped files")
+    head = ("step", "seconds", "of the processor", "GiB at most", "with mapped files")
     return format_section("steps", title, format_table(head, rows), format_note(note))
 
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from .seals import hash_files, write_sealed
 logger = logging.getLogger(__name__)
 
 STEP_FILE = "step.json"
-VERSION = 3
+VERSION = 4
 """Part of every fingerprint: raised when the code of a step changes what it makes."""
 
 
@@ -36,7 +37,7 @@ def run_step(
         logger.info("%s: done before, nothing to do", folder.name)
         return old["report"]
     logger.info("%s: %s", folder.name, _explain(old, fingerprint))
-    start = time.monotonic()
+    start, start_cpu = time.monotonic(), _cpu_seconds()
     with finished_folder(folder) as scratch, explained_disk(folder):
         with measure_peak_memory() as peak:
             report = build(scratch)
@@ -45,6 +46,7 @@ def run_step(
             "fingerprint": fingerprint,
             "report": report,
             "seconds": seconds,
+            "cpu_seconds": round(_cpu_seconds() - start_cpu, 2),
             "peak_memory": asdict(peak),
             "files": hash_files(scratch),
         }
@@ -94,6 +96,11 @@ def exclusive(folder: Path) -> Iterator[None]:
                 f"another run is preparing {folder}: wait for it, or give another --out"
             ) from error
         yield
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of the programs it ran to their end."""
+    return sum(os.times()[:4])
 
 
 def _read_step(folder: Path) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ def test_records_fingerprint_report_and_time(tmp_path):
     assert step["fingerprint"]["x"] == 1
     assert step["report"] == {"made": 1}
     assert step["seconds"] >= 0
+    assert step["cpu_seconds"] >= 0
 
 
 def test_a_second_run_of_the_same_folder_is_refused(tmp_path):
