@@ -1,6 +1,5 @@
 """Clusters of sequences: MMseqs2 for those with k-mers, an own path for the short, strands kept."""
 
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,14 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from .cluster_check import check_sample
-from .mmseqs import LOG_NAME, ClusterConfig, choose_memory_limit, find_mmseqs, run_mmseqs
+from .mmseqs import (
+    LOG_NAME,
+    ClusterConfig,
+    choose_memory_limit,
+    find_mmseqs,
+    run_mmseqs,
+    say_command,
+)
 from .sequence_file import SequenceFile
 from .short_rnas import cluster_short
 from .strands import split_antisense
@@ -48,8 +54,9 @@ class Clusterer:
     def run(self, *arguments: object) -> None:
         """Run one MMseqs2 module and note its command, without the folder."""
         said = ["mmseqs", *(str(a).replace(f"{self.scratch}/", "") for a in arguments)]
-        self.commands.append(shlex.join(said))
-        run_mmseqs(self._binary, *arguments, log=self.log)
+        runner = self.config.mpi_runner
+        self.commands.append(say_command(said, runner))
+        run_mmseqs(self._binary, *arguments, log=self.log, mpi_runner=runner)
 
     @property
     def limits(self) -> list[object]:

@@ -58,6 +58,11 @@ class ClusterConfig:
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     split_memory_limit: str = "auto"
     """Memory of MMseqs2's tables, with a unit (`16G`); `auto`: 70 % of what is free."""
+    mpi_runner: str = ""
+    """Command under which MMseqs2 starts its modules on many machines, such as `mpirun -np 4`.
+
+    Needs an MMseqs2 built with MPI, and a folder that all machines see.
+    """
 
     def __post_init__(self) -> None:
         for name in ("min_seq_id", "coverage"):
@@ -149,17 +154,28 @@ def choose_memory_limit(limit: str) -> str:
     return f"{mebibytes}M"
 
 
-def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
-    """Run one MMseqs2 module to its end, its words going to the log; they are in the error too."""
+def run_mmseqs(binary: Path, *arguments: object, log: Path, mpi_runner: str = "") -> None:
+    """Run one MMseqs2 module to its end, its words going to the log; they are in the error too.
+
+    A workflow starts those of its modules that know MPI under `mpi_runner`.
+    """
     command = [str(binary), *map(str, arguments)]
     logger.info("running mmseqs %s; its words go to %s", arguments[0], log)
+    # MMseqs2 reads RUNNER itself: one that is set by chance outside must not decide anything.
+    environment = {name: value for name, value in os.environ.items() if name != "RUNNER"}
+    if mpi_runner:
+        environment["RUNNER"] = mpi_runner
     with log.open("ab") as file:
         start = file.tell()
-        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.write(f"$ {say_command(command, mpi_runner)}\n".encode())
         file.flush()
         # A session of its own, so that a stopped run takes linclust's own children with it.
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
         )
         try:
             _follow(process, log, start, str(arguments[0]))
@@ -174,6 +190,12 @@ def run_mmseqs(binary: Path, *arguments: object, log: Path) -> None:
             f"`mmseqs {arguments[0]}` exited with {process.returncode}; its last words "
             "(all of them: steps/clusters.partial/mmseqs.log):\n" + "\n".join(said[-20:])
         )
+
+
+def say_command(command: list[str], mpi_runner: str) -> str:
+    """Return a command as a shell takes it, with the runner that MMseqs2 is told."""
+    runner = [f"RUNNER={shlex.quote(mpi_runner)}"] if mpi_runner else []
+    return " ".join([*runner, shlex.join(command)])
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, start: int, name: str) -> None:

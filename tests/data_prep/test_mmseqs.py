@@ -53,7 +53,9 @@ def test_refuses_impossible_settings(settings, message):
 
 
 def test_settings_that_decide_nothing_are_left_out():
-    fast = ClusterConfig(threads=7, split_memory_limit="1G", sensitivity=7)
+    fast = ClusterConfig(
+        threads=7, split_memory_limit="1G", sensitivity=7, mpi_runner="mpirun -np 4"
+    )
     assert fast.deciding == ClusterConfig().deciding
     assert ClusterConfig(method="cluster", sensitivity=7).deciding["sensitivity"] == 7
     assert ClusterConfig(strand="both").deciding != ClusterConfig().deciding
@@ -65,6 +67,22 @@ def test_auto_takes_a_share_of_what_is_free(monkeypatch, caplog):
     assert mmseqs.choose_memory_limit("auto") == "7168M"
     assert "MMseqs2 may take 7168 MiB: 70 % of what is free here" in caplog.text
     assert mmseqs.choose_memory_limit("16G") == "16G"
+
+
+def test_the_runner_reaches_mmseqs_and_a_stray_one_does_not(tmp_path, monkeypatch):
+    binary = tmp_path / "mmseqs"
+    binary.write_text('#!/bin/sh\necho "runner is [$RUNNER]"\n')
+    binary.chmod(stat.S_IRWXU)
+    monkeypatch.setenv("RUNNER", "stray")
+    log = tmp_path / "log"
+    mmseqs.run_mmseqs(binary, "linclust", log=log)
+    mmseqs.run_mmseqs(binary, "linclust", log=log, mpi_runner="mpirun -np 4")
+    assert log.read_text().splitlines() == [
+        f"$ {binary} linclust",
+        "runner is []",
+        f"$ RUNNER='mpirun -np 4' {binary} linclust",
+        "runner is [mpirun -np 4]",
+    ]
 
 
 @requires_mmseqs
