@@ -29,7 +29,7 @@ def label_families(
     e-value of 0.001.
     """
     fasta, table = folder / "cmsearch.fasta", folder / "cmsearch.tbl"
-    write_numbered(fasta, sequences)
+    write_numbered(fasta, sequences, range(len(sequences)))
     bound = ["--cut_ga"] if have_thresholds(models) else ["-E", "0.001"]
     run_mmseqs(
         *[find_cmsearch(), "--noali", "--cpu", threads, *bound, "--tblout", table, models, fasta],

@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +23,17 @@ from .identity import reverse_complement
 from .mmseqs import find_mmseqs
 from .searching import (
     LOG_NAME,
+    Group,
     SearchConfig,
     format_numbered,
-    iter_alignments,
     search,
-    write_numbered,
+    write_groups,
 )
 
 REASONS = ("family", "identical", "contains", "near")
 """In the order of asking: a record goes for the first that holds."""
 BLOCK_NT = 1 << 25
+"""Letters of records that are searched at a time: MMseqs2's files of a block take up to 2 GB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,13 +49,20 @@ class ExclusionConfig:
     coverage: float = 0.8
     """Lowest share of the benchmark's sequence that it spans."""
     search: SearchConfig = field(default_factory=SearchConfig)
-    """`max_seqs` bounds the alignments of each record: of 426 records that went with 300, one was
-    missed with 30, in a third of the time."""
+    """`max_seqs` bounds the alignments of each record that has no near one."""
+    min_ungapped_score: int = 25
+    """What a record's best ungapped alignment scores for a benchmark's sequence of 100 nt or more
+    to be aligned to it; to shorter ones it is always 0. With 0, 33,000 records took three times as
+    long and the same went."""
 
     def __post_init__(self) -> None:
         for name in ("identity", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"exclude.{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.min_ungapped_score < 0:
+            raise ValueError(
+                f"exclude.min_ungapped_score must be at least 0, got {self.min_ungapped_score}"
+            )
         for path in self.benchmarks:
             if not path.exists():
                 raise ValueError(f"exclude.benchmarks: {path} is no file or folder")
@@ -83,7 +91,7 @@ def choose_kept(
     reasons = np.zeros(count, np.uint8)
     per_family = _mark_families(reasons, labels, config.families)
     targets, sources = _read_targets(config)
-    commands = ""
+    commands: list[str] = []
     if targets:
         commands = _mark_near(reasons, iter_sequences(), targets, folder, config)
     counts = np.bincount(reasons, minlength=len(REASONS) + 1).tolist()
@@ -114,6 +122,7 @@ def describe(config: ExclusionConfig) -> dict[str, Any] | None:
         "families": sorted(set(config.families)),
         "identity": config.identity,
         "coverage": config.coverage,
+        "min_ungapped_score": config.min_ungapped_score,
         "search": {key: v for key, v in asdict(config.search).items() if key != "threads"},
     }
 
@@ -158,39 +167,72 @@ def _mark_near(
     targets: list[bytes],
     folder: Path,
     config: ExclusionConfig,
-) -> str:
+) -> list[str]:
     """Mark the records near a target, in this order of reasons; return MMseqs2's flags."""
     folder.mkdir(parents=True, exist_ok=True)
     # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
-    queries, fasta = scratch / "records.fasta", scratch / "benchmarks.fasta"
+    groups = write_groups(
+        *[scratch, targets], shortest_nt=SHORT_NT, min_ungapped_score=config.min_ungapped_score
+    )
     both_strands = {*targets, *map(reverse_complement, targets)}
-    block: list[bytes] = []
-    first = nt = written = 0
-    with queries.open("wb") as file:
-        for number, sequence in enumerate(sequences):
-            if not reasons[number] and sequence in both_strands:
-                reasons[number] = 1 + REASONS.index("identical")
-            block.append(sequence)
-            nt += len(sequence)
-            if nt >= BLOCK_NT:
-                _mark_containing(reasons, block, targets, first)
-                first, nt, block = number + 1, 0, []
-            if not reasons[number]:
-                file.write(format_numbered(number, sequence))
-                written += 1
-    _mark_containing(reasons, block, targets, first)
-    write_numbered(fasta, [target for target in targets if len(target) >= SHORT_NT])
     flags: list[object] = ["--min-seq-id", config.identity, "-c", config.coverage]
     flags += ["--cov-mode", 1, "--max-accept", 1]
-    if written and fasta.stat().st_size:
-        log = folder / LOG_NAME
-        table = search(queries, fasta, *flags, log=log, binary=find_mmseqs(), config=config.search)
-        for column in iter_alignments(table):
-            near = column["query"]
-            reasons[near[reasons[near] == 0]] = 1 + REASONS.index("near")
+    for first, block in _iter_blocks(sequences):
+        for number, sequence in enumerate(block, first):
+            if not reasons[number] and sequence in both_strands:
+                reasons[number] = 1 + REASONS.index("identical")
+        _mark_containing(reasons, block, targets, first)
+        for group in groups:
+            _mark_aligned(reasons, block, first, group, flags, folder / LOG_NAME, config.search)
     shutil.rmtree(scratch)
-    return " ".join(map(str, [*config.search.describe(), *flags]))
+    return [
+        " ".join(
+            map(str, [*config.search.describe(min_ungapped_score=group.min_ungapped_score), *flags])
+        )
+        for group in groups
+    ]
+
+
+def _iter_blocks(sequences: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the number of each block's first record, and its records."""
+    block: list[bytes] = []
+    first = nt = 0
+    for sequence in sequences:
+        block.append(sequence)
+        nt += len(sequence)
+        if nt >= BLOCK_NT:
+            yield first, block
+            first, nt, block = first + len(block), 0, []
+    if block:
+        yield first, block
+
+
+def _mark_aligned(
+    reasons: NDArray[np.uint8],
+    block: list[bytes],
+    first: int,
+    group: Group,
+    flags: list[object],
+    log: Path,
+    config: SearchConfig,
+) -> None:
+    """Mark those of a block that align with a group of targets and have no reason to go yet."""
+    left = [number for number in range(first, first + len(block)) if not reasons[number]]
+    if not left:
+        return
+    with tempfile.TemporaryDirectory(dir=group.fasta.parent) as folder:
+        queries = Path(folder, "records.fasta")
+        with queries.open("wb") as file:
+            file.writelines(format_numbered(number, block[number - first]) for number in left)
+        for column in search(
+            *[queries, group.fasta, *flags],
+            min_ungapped_score=group.min_ungapped_score,
+            log=log,
+            binary=find_mmseqs(),
+            config=config,
+        ):
+            reasons[column["query"]] = 1 + REASONS.index("near")
 
 
 def _mark_containing(

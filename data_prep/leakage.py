@@ -21,7 +21,6 @@ from .searching import (
     LOG_NAME,
     SearchConfig,
     format_numbered,
-    iter_alignments,
     search,
     write_numbered,
 )
@@ -111,9 +110,11 @@ def find_neighbours(
     _add_contained(found, sequences, corpus)
     if binary:
         queries, targets = scratch / "queries.fasta", scratch / "corpus.fasta"
-        write_numbered(queries, sequences)
-        table = search(queries, targets, log=folder / LOG_NAME, binary=binary, config=config)
-        _add_alignments(found, table, coverage)
+        # Nothing is nearer than a copy.
+        if write_numbered(queries, sequences, np.flatnonzero(found.nearness < 1).tolist()):
+            log = folder / LOG_NAME
+            for alignments in search(queries, targets, log=log, binary=binary, config=config):
+                _add_alignments(found, alignments, coverage)
     shutil.rmtree(scratch)
     return found
 
@@ -189,23 +190,22 @@ def _add_contained(found: Neighbours, sequences: Sequence[bytes], corpus: Corpus
         first_record += len(split)
 
 
-def _add_alignments(found: Neighbours, table: Path, coverage: float) -> None:
+def _add_alignments(found: Neighbours, column: dict[str, NDArray], coverage: float) -> None:
     """Take the alignments that are nearer than what is known; of equals the first record's."""
-    for column in iter_alignments(table):
-        query, identity = column["query"], column["fident"]
-        spans = [np.abs(column[f"{x}end"] - column[f"{x}start"]) + 1 for x in "qt"]
-        covered, record_covered = spans[0] / column["qlen"], spans[1] / column["tlen"]
-        is_enough = covered >= coverage
-        np.maximum.at(found.covered_identity, query[is_enough], identity[is_enough])
-        order = np.lexsort((column["target"], -identity * covered, query))
-        best = order[np.unique(query[order], return_index=True)[1]]
-        new, old = (identity * covered)[best], found.nearness[query[best]]
-        is_first = column["target"][best] < found.record[query[best]]
-        best = best[((new > old) | ((new == old) & is_first)) & (old < 1)]
-        at = query[best]
-        found.record[at] = column["target"][best]
-        found.identity[at], found.coverage[at] = identity[best], covered[best]
-        found.record_coverage[at] = record_covered[best]
-        is_query_reversed = column["qend"] < column["qstart"]
-        is_target_reversed = column["tend"] < column["tstart"]
-        found.is_reverse[at] = (is_query_reversed != is_target_reversed)[best]
+    query, identity = column["query"], column["fident"]
+    spans = [np.abs(column[f"{x}end"] - column[f"{x}start"]) + 1 for x in "qt"]
+    covered, record_covered = spans[0] / column["qlen"], spans[1] / column["tlen"]
+    is_enough = covered >= coverage
+    np.maximum.at(found.covered_identity, query[is_enough], identity[is_enough])
+    order = np.lexsort((column["target"], -identity * covered, query))
+    best = order[np.unique(query[order], return_index=True)[1]]
+    new, old = (identity * covered)[best], found.nearness[query[best]]
+    is_first = column["target"][best] < found.record[query[best]]
+    best = best[((new > old) | ((new == old) & is_first)) & (old < 1)]
+    at = query[best]
+    found.record[at] = column["target"][best]
+    found.identity[at], found.coverage[at] = identity[best], covered[best]
+    found.record_coverage[at] = record_covered[best]
+    is_query_reversed = column["qend"] < column["qstart"]
+    is_target_reversed = column["tend"] < column["tstart"]
+    found.is_reverse[at] = (is_query_reversed != is_target_reversed)[best]

@@ -2,8 +2,14 @@
 
 import csv
 import io
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
 from .archives import ArchiveError, open_unpacked
 
@@ -22,13 +28,60 @@ class MetadataConfig:
     """By default `rna_type`, else `type`."""
 
 
-def read_rna_types(config: MetadataConfig) -> dict[str, str]:
-    """Return the RNA type by identifier; of several lines with a type, the first counts.
+class RnaTypes:
+    """RNA types by identifier, of which the 64-bit XXH3 is held: 12 bytes an identifier.
 
-    The table is held in memory: about 200 bytes a line.
+    That one of 36 million other identifiers looked up has the hash of one of 36 million held, and
+    so its type, has a chance of 1 in 14,000; that two of those held collide, 1 in 28,000.
     """
-    rna_types: dict[str, str] = {}
-    interned: dict[str, str] = {}  # few distinct types: hold each once
+
+    def __init__(self, hashes: NDArray[np.uint64], types: NDArray[np.uint32], names: Sequence[str]):
+        """Take each line's hash and its type's place among `names`; the first of equals counts.
+
+        `hashes` is sorted in place: a copy of 36 million would be 288 MB.
+        """
+        order = np.argsort(hashes, kind="stable")
+        types = types[order]
+        del order
+        hashes.sort()
+        is_first = np.ones(len(hashes), bool)
+        np.not_equal(hashes[1:], hashes[:-1], out=is_first[1:])
+        if not is_first.all():
+            hashes, types = hashes[is_first], types[is_first]
+        self._hashes, self._types = hashes, types
+        self._names: list[str | None] = [*names, None]
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __contains__(self, identifier: str) -> bool:
+        return self.get(identifier) is not None
+
+    def get(self, identifier: str) -> str | None:
+        """Return the type of one identifier; of many, `find` is some twenty times faster."""
+        return self.find([identifier.encode()])[0]
+
+    def find(self, ids: Sequence[bytes]) -> list[str | None]:
+        """Return the type of each identifier (UTF-8), None where the table has none."""
+        if not len(self):
+            return [None] * len(ids)
+        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))
+        order = np.argsort(hashes)  # neighbours are then searched near each other
+        places = np.empty(len(ids), np.int64)
+        places[order] = np.searchsorted(self._hashes, hashes[order])
+        places[places == len(self)] = 0
+        unknown = len(self._names) - 1
+        numbers = np.where(self._hashes[places] == hashes, self._types[places], unknown)
+        return list(map(self._names.__getitem__, numbers.tolist()))
+
+
+def read_rna_types(config: MetadataConfig) -> RnaTypes:
+    """Return the RNA types by identifier; of several lines with a type, the first counts.
+
+    While the table is sorted, twice the memory that it is held in is used.
+    """
+    hashes, types = array("Q"), array("I")
+    numbers: dict[str, int] = {}
     try:
         with io.TextIOWrapper(open_unpacked(config.path), encoding="utf-8", newline="") as text:
             rows = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -42,11 +95,13 @@ def read_rna_types(config: MetadataConfig) -> dict[str, str]:
                     )
                 rna_type = row[type_index].strip()
                 if rna_type not in NO_TYPE:
-                    rna_type = interned.setdefault(rna_type, rna_type)
-                    rna_types.setdefault(row[id_index], rna_type)
+                    hashes.append(xxhash.xxh3_64_intdigest(row[id_index].encode()))
+                    types.append(numbers.setdefault(rna_type, len(numbers)))
     except (ArchiveError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{config.path}: {error}") from error
-    return rna_types
+    return RnaTypes(
+        np.frombuffer(hashes, np.uint64), np.frombuffer(types, np.uint32), list(numbers)
+    )
 
 
 def _find_columns(config: MetadataConfig, columns: list[str]) -> tuple[int, int]:

@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep import exclusion
 from openrinalmo.data_prep.exclusion import ExclusionConfig, Labels, choose_kept, describe
 from openrinalmo.data_prep.identity import reverse_complement
 from openrinalmo.data_prep.searching import SearchConfig
@@ -69,6 +70,24 @@ def test_thresholds_decide(tmp_path):
     assert choose(tmp_path, sequences, [parent])[0].tolist() == [False, True]
     strict = choose(tmp_path, sequences, [parent], identity=0.95, coverage=0.5)[0]
     assert strict.tolist() == [True, False]
+
+
+@requires_mmseqs
+def test_blocks_of_records_change_nothing(tmp_path, monkeypatch):
+    rng = random.Random(5)
+    bench = [draw_sequence(rng, nt) for nt in (40, 99, 100, 300)]
+    sequences = [draw_sequence(rng, rng.randint(30, 200)) for _ in range(20)]
+    sequences += [mutate(rng, s, identity=0.9) for s in bench] + [bench[3], bench[0][:21] + "A"]
+    rng.shuffle(sequences)
+    benchmark = [*bench, bench[0][:21]]
+    whole = choose(tmp_path, sequences, benchmark)
+    assert whole[1]["left_out"] == {"family": 0, "identical": 1, "contains": 1, "near": 4}
+    monkeypatch.setattr(exclusion, "BLOCK_NT", 300)
+    blocks = choose(tmp_path, sequences, benchmark)
+    assert blocks[0].tolist() == whole[0].tolist()
+    assert blocks[1] == whole[1]
+    assert len(blocks[1]["mmseqs_search"]) == 2  # sequences under 100 nt and the others
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["mmseqs.log"]
 
 
 @requires_mmseqs

@@ -95,6 +95,22 @@ def test_short_sequences_are_found_in_records_or_not_searchable(tmp_path):
     assert set(statuses[2:]) == {"not_searchable"}
 
 
+def test_copies_are_not_searched_for(tmp_path):
+    rng = random.Random(6)
+    sequences = [draw_sequence(rng, nt) for nt in (150, 60, 200)]
+    corpus = make_corpus(tmp_path / "data", sequences)
+    found = find_neighbours(
+        [sequences[0].encode(), reverse(sequences[1]).encode(), sequences[2][30:50].encode()],
+        corpus,
+        tmp_path / "out",
+        config=SearchConfig(threads=1),
+        coverage=0.8,
+        binary=tmp_path / "a binary that is not there",
+    )
+    assert found.record.tolist() == [0, 1, 2]
+    assert found.covered_identity.tolist() == [1, 1, 1]
+
+
 def test_without_mmseqs_a_sequence_that_differs_is_not_searchable(tmp_path):
     rng = random.Random(4)
     copy, relative = draw_sequence(rng, 90), draw_sequence(rng, 90)

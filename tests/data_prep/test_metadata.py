@@ -1,4 +1,5 @@
 import lzma
+import random
 
 import pytest
 
@@ -14,18 +15,51 @@ def read(tmp_path, text=TABLE, **columns):
 
 
 def test_reads_named_columns_and_takes_the_first_known_type(tmp_path):
-    assert read(tmp_path, id_column="n") == {"0": "Gene; tRNA", "1": "rRNA"}
-    assert read(tmp_path, type_column="n") == {"x": "0", "y": "1", "z": "2"}
+    types = read(tmp_path, id_column="n")
+    assert types.find([b"2", b"1", b"0", b"3", b"1"]) == [None, "rRNA", "Gene; tRNA", None, "rRNA"]
+    assert len(types) == 2
+    assert "1" in types
+    assert "2" not in types
+    assert types.get("0") == "Gene; tRNA"
+    assert read(tmp_path, type_column="n").find([b"x", b"y", b"z"]) == ["0", "1", "2"]
+
+
+def test_finds_what_a_dictionary_holds(tmp_path):
+    rng = random.Random(0)
+    ids = [f"URS{rng.randrange(3000):010X}_ß" for _ in range(5000)]  # many repeat
+    types = [rng.choice(["tRNA", "", "rRNA", "NA", "snRNA"]) for _ in ids]
+    expected: dict[str, str] = {}
+    for name, rna_type in zip(ids, types, strict=True):
+        if rna_type not in ("", "NA"):
+            expected.setdefault(name, rna_type)
+    lines = ["id\ttype", *("\t".join(row) for row in zip(ids, types, strict=True))]
+    found = read(tmp_path, "\n".join(lines))
+    asked = [*ids, "", "URS", *map(str, range(1000))]
+    rng.shuffle(asked)
+    assert found.find([name.encode() for name in asked]) == [expected.get(name) for name in asked]
+    assert len(found) == len(expected)
+
+
+def test_a_table_without_a_type_finds_nothing(tmp_path):
+    types = read(tmp_path, "id\ttype\na\tNA\n")
+    assert len(types) == 0
+    assert types.find([b"a", b""]) == [None, None]
+    assert types.find([]) == []
+
+
+def test_strangers_before_and_behind_the_only_hash_are_not_found(tmp_path):
+    types = read(tmp_path, "id\ttype\nm\ttRNA\n")
+    assert types.find([b"%d" % n for n in range(1000)]) == [None] * 1000
 
 
 def test_prefers_the_column_rna_type(tmp_path):
-    assert read(tmp_path, "id\ttype\trna_type\na\tgene\ttRNA\n") == {"a": "tRNA"}
+    assert read(tmp_path, "id\ttype\trna_type\na\tgene\ttRNA\n").get("a") == "tRNA"
 
 
 def test_reads_a_packed_table(tmp_path):
     path = tmp_path / "meta"
     path.write_bytes(lzma.compress(TABLE.encode()))
-    assert read_rna_types(MetadataConfig(path=path))["x"] == "Gene; tRNA"
+    assert read_rna_types(MetadataConfig(path=path)).get("x") == "Gene; tRNA"
 
 
 @pytest.mark.parametrize(
