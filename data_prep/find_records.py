@@ -1,5 +1,6 @@
 """Where records and clusters of prepared data are; what is near if they are not there."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,12 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from .dedup import DIGEST_BYTES
 from .merged import MERGED_NAME
 from .shards import SPLITS, Split, open_split, read_manifest
 from .stages import load_product, open_records
 
 MAX_CLOSE = 5
+NAMES_PATH = Path("steps", "clusters", "names.npy")
+LEAST_OF_NAME = 8
+"""Letters of a cluster's name that have to be given."""
 
 
 class Place(NamedTuple):
@@ -68,6 +74,46 @@ def find_cluster(folder: Path, cluster: int) -> tuple[Split, int, int]:
     raise ValueError(f"no cluster {cluster} in {folder}; near it: {names}")
 
 
+def read_cluster_names(folder: Path) -> NDArray[np.uint8] | None:
+    """Map the names of the clusters, by number: digests of founders, which later releases keep.
+
+    None where the steps are gone, or belong to other shards.
+    """
+    if not (folder / NAMES_PATH).is_file():
+        return None
+    names = np.load(folder / NAMES_PATH, mmap_mode="r")
+    return names if len(names) == _count_clusters(folder) else None
+
+
+def find_cluster_number(folder: Path, name: str) -> int:
+    """Return the number of the cluster of a name or of its beginning; a number is itself."""
+    if name.isdecimal() and (len(name) < LEAST_OF_NAME or int(name) < _count_clusters(folder)):
+        return int(name)
+    wanted = name.casefold()
+    if not re.fullmatch(rf"[0-9a-f]{{{LEAST_OF_NAME},{2 * DIGEST_BYTES}}}", wanted):
+        raise ValueError(
+            f"no cluster {name!r}: give its number, or {LEAST_OF_NAME} to {2 * DIGEST_BYTES} "
+            "hexadecimal digits of its name"
+        )
+    names = read_cluster_names(folder)
+    if names is None:
+        raise ValueError(
+            f"clusters of {folder} are known by number only: {folder / NAMES_PATH} with their "
+            "names is gone, or of other data"
+        )
+    whole = np.frombuffer(bytes.fromhex(wanted[: len(wanted) // 2 * 2]), np.uint8)
+    numbers = np.flatnonzero((names[:, : len(whole)] == whole).all(1)).tolist()
+    numbers = [n for n in numbers if names[n].tobytes().hex().startswith(wanted)]
+    if len(numbers) != 1:
+        found = ", ".join(names[n].tobytes().hex() for n in numbers[:MAX_CLOSE])
+        raise ValueError(
+            f"several clusters of {folder} are called {name}…: {found}"
+            if numbers
+            else f"no cluster of {folder} is called {name}: none of its records is left, or was yet"
+        )
+    return numbers[0]
+
+
 def iter_shards(folder: Path, split: str) -> Iterator[tuple[int, dict[str, Any], pa.RecordBatch]]:
     """Yield the number of each shard's first record, its entry in the manifest, its records."""
     first = 0
@@ -78,6 +124,10 @@ def iter_shards(folder: Path, split: str) -> Iterator[tuple[int, dict[str, Any],
             pa.ipc.open_file(pa.memory_map(str(folder / entry["file"]))).get_batch(0),
         )
         first += entry["records"]
+
+
+def _count_clusters(folder: Path) -> int:
+    return sum(open_split(folder, split).num_clusters for split in SPLITS)
 
 
 def _find_rows(batch: pa.RecordBatch, identifier: str) -> list[int]:

@@ -9,7 +9,14 @@ import numpy as np
 
 from .dedup import hash_sequence
 from .filters import NUCLEOTIDES
-from .find_records import MAX_CLOSE, Place, find_cluster, find_record, iter_shards
+from .find_records import (
+    MAX_CLOSE,
+    Place,
+    find_cluster,
+    find_record,
+    iter_shards,
+    read_cluster_names,
+)
 from .identity import find_identity, reverse_complement
 from .merged import MERGED_NAME, read_merged
 from .shards import MANIFEST_NAME, SPLITS, Split, hash_file, open_split, read_manifest
@@ -42,6 +49,8 @@ def describe_record(folder: Path, name: str) -> str:
         "cluster": cluster,
         "length": f"{len(letters):,} nt, {len(letters.translate(None, NUCLEOTIDES))} ambiguous",
     }
+    if (names := read_cluster_names(folder)) is not None:
+        facts["its name"] = names[split.cluster(number)].tobytes().hex()
     if others := [str(place) for place in places[1:]]:
         facts["same id"] = _list(others)
     if merged := _read_merged(folder, letters):
@@ -60,6 +69,8 @@ def describe_cluster(folder: Path, cluster: int) -> str:
         f"{int(lengths.sum()):,} nt, {lengths.min():,} to {lengths.max():,} nt each"
     )
     representative = split.sequence(first).tobytes()
+    names = read_cluster_names(folder)
+    name = [] if names is None else [f"name {names[cluster].tobytes().hex()}, also after --update"]
     rows = [("record", "nt", "identity", "strand", "RNA type", "id")]
     for number in shown:
         letters = split.sequence(number).tobytes()
@@ -83,7 +94,7 @@ def describe_cluster(folder: Path, cluster: int) -> str:
     ]
     if last - first > MAX_SHOWN:
         notes.insert(0, f"and {last - first - MAX_SHOWN:,} more")
-    return "\n".join([head, "", *_align(rows, right={1, 2}), *notes, ""])
+    return "\n".join([head, *name, "", *_align(rows, right={1, 2}), *notes, ""])
 
 
 def describe_shard(folder: Path, name: str) -> str:

@@ -14,6 +14,7 @@ try:
     )
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
+from openrinalmo.data_prep.find_records import find_cluster_number
 from openrinalmo.data_prep.report import write_report
 from openrinalmo.data_prep.verify import format_checks, verify_folder
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             case "record":
                 text = describe_record(folder, arguments.name)
             case "cluster":
-                text = describe_cluster(folder, arguments.number)
+                text = describe_cluster(folder, find_cluster_number(folder, arguments.name))
             case "shard":
                 text = describe_shard(folder, arguments.name)
             case "type":
@@ -50,7 +51,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     record = what.add_parser("record", help="one record, its cluster and its sequence")
     record.add_argument("name", metavar="ID|NUMBER", help="its identifier, or train:17, or 17")
     cluster = what.add_parser("cluster", help="the members of one cluster, aligned")
-    cluster.add_argument("number", type=int, metavar="NUMBER")
+    cluster.add_argument("name", metavar="NAME|NUMBER", help="its name, or eight digits of it")
     shard = what.add_parser("shard", help="what one shard holds")
     shard.add_argument("name", metavar="FILE")
     rna_type = what.add_parser("type", help="what there is of one RNA type")

@@ -3,10 +3,11 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from openrinalmo.data_prep.dedup import COMPLEMENTS
-from openrinalmo.data_prep.find_records import Place, find_record
+from openrinalmo.data_prep.find_records import Place, find_cluster_number, find_record
 from openrinalmo.data_prep.inspect_data import (
     describe_cluster,
     describe_record,
@@ -131,6 +132,31 @@ def test_a_cluster_that_is_not_there(tiny):
     assert "of validation" in describe_cluster(tiny, 2)
     with pytest.raises(ValueError, match="no cluster 9 in .*; near it: 2, 1"):
         describe_cluster(tiny, 9)
+
+
+def test_a_cluster_by_its_name(tiny):
+    names = np.arange(48, dtype=np.uint8).reshape(3, 16)
+    names[2, :4] = names[0, :4]
+    assert "name" not in describe_cluster(tiny, 1)
+    with pytest.raises(ValueError, match="by number only"):
+        find_cluster_number(tiny, "10111213")
+    (tiny / "steps" / "clusters").mkdir(parents=True)
+    np.save(tiny / "steps" / "clusters" / "names.npy", names)
+    name = names[1].tobytes().hex()
+    for given in (name, name.upper(), name[:9], name[:8], "1"):
+        assert find_cluster_number(tiny, given) == 1
+    assert find_cluster_number(tiny, names[2].tobytes().hex()[:9]) == 2
+    assert f"\nname {name}, also after --update\n" in describe_cluster(tiny, 1)
+    assert read_facts(describe_record(tiny, "7"))["its name"] == name
+    for given, message in (
+        ("00010203", "several clusters of .*: 00010203.*, 00010203"),
+        ("ffffffff", "no cluster of .* is called ffffffff"),
+        (name[:7] + "x", "give its number, or 8 to 32 hexadecimal digits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_cluster_number(tiny, given)
+    np.save(tiny / "steps" / "clusters" / "names.npy", names[:2])  # of other shards
+    assert "name" not in describe_cluster(tiny, 1)
 
 
 def test_a_shard_and_its_hash(tiny):
