@@ -42,6 +42,7 @@ from openrinalmo.data_prep.shards import hash_file, hash_manifest
 from openrinalmo.data_prep.steps import exclusive
 
 SIGNATURE_IDENTITY = 0.8
+SEARCH_SETTINGS = ("kmer_nt", "max_seqs", "min_ungapped_score", "threads")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +104,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> AuditConfig:
     add("--coverage", type=float, default=0.8, help="share of a sequence that counts as found")
     add("--kmer-nt", type=int, default=search.kmer_nt, help="seed of mmseqs search; 11 is faster")
     add("--max-seqs", type=int, default=search.max_seqs, help="of mmseqs search")
+    add("--min-ungapped-score", type=int, default=0, help="of mmseqs search; 36 is faster")
     add("--threads", type=int, default=search.threads, help="of MMseqs2 and Infernal")
     add("--cm", type=Path, metavar="FILE", help="label families with Infernal and these models")
     add("--exact-only", action="store_true", help="identical records alone, without MMseqs2")
@@ -117,7 +119,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> AuditConfig:
             family=given.family_column,
             partition=given.partition_column,
         ),
-        search=SearchConfig(kmer_nt=given.kmer_nt, max_seqs=given.max_seqs, threads=given.threads),
+        search=SearchConfig(**{name: getattr(given, name) for name in SEARCH_SETTINGS}),
         coverage=given.coverage,
         cm=given.cm,
         exact_only=given.exact_only,

@@ -8,9 +8,10 @@ if its RNA type or family is named. Records that are not left out keep their ord
 import hashlib
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,15 +24,16 @@ from .identity import reverse_complement
 from .mmseqs import find_mmseqs
 from .searching import (
     LOG_NAME,
-    Group,
     SearchConfig,
     format_numbered,
     search,
-    write_groups,
+    write_numbered,
 )
 
 REASONS = ("family", "identical", "contains", "near")
 """In the order of asking: a record goes for the first that holds."""
+LONG_NT = 100
+"""Relatives of a shorter sequence have ungapped alignments that score no more than chance's."""
 BLOCK_NT = 1 << 25
 """Letters of records that are searched at a time: MMseqs2's files of a block take up to 2 GB."""
 
@@ -51,18 +53,16 @@ class ExclusionConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     """`max_seqs` bounds the alignments of each record that has no near one."""
     min_ungapped_score: int = 25
-    """What a record's best ungapped alignment scores for a benchmark's sequence of 100 nt or more
-    to be aligned to it; to shorter ones it is always 0. With 0, 33,000 records took three times as
-    long and the same went."""
+    """The search's for a benchmark's sequences of 100 nt or more. With 0, as for shorter ones,
+    33,000 records took three times as long, and the same went."""
 
     def __post_init__(self) -> None:
         for name in ("identity", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"exclude.{name} must be in (0, 1], got {getattr(self, name)}")
         if self.min_ungapped_score < 0:
-            raise ValueError(
-                f"exclude.min_ungapped_score must be at least 0, got {self.min_ungapped_score}"
-            )
+            score = self.min_ungapped_score
+            raise ValueError(f"exclude.min_ungapped_score must be at least 0, got {score}")
         for path in self.benchmarks:
             if not path.exists():
                 raise ValueError(f"exclude.benchmarks: {path} is no file or folder")
@@ -123,7 +123,11 @@ def describe(config: ExclusionConfig) -> dict[str, Any] | None:
         "identity": config.identity,
         "coverage": config.coverage,
         "min_ungapped_score": config.min_ungapped_score,
-        "search": {key: v for key, v in asdict(config.search).items() if key != "threads"},
+        "search": {
+            key: value
+            for key, value in asdict(config.search).items()
+            if key not in ("threads", "min_ungapped_score")
+        },
     }
 
 
@@ -172,9 +176,7 @@ def _mark_near(
     folder.mkdir(parents=True, exist_ok=True)
     # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
     scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
-    groups = write_groups(
-        *[scratch, targets], shortest_nt=SHORT_NT, min_ungapped_score=config.min_ungapped_score
-    )
+    groups = list(_write_groups(scratch, targets, config))
     both_strands = {*targets, *map(reverse_complement, targets)}
     flags: list[object] = ["--min-seq-id", config.identity, "-c", config.coverage]
     flags += ["--cov-mode", 1, "--max-accept", 1]
@@ -183,15 +185,23 @@ def _mark_near(
             if not reasons[number] and sequence in both_strands:
                 reasons[number] = 1 + REASONS.index("identical")
         _mark_containing(reasons, block, targets, first)
-        for group in groups:
-            _mark_aligned(reasons, block, first, group, flags, folder / LOG_NAME, config.search)
+        for fasta, search_config in groups:
+            _mark_aligned(reasons, block, first, fasta, flags, folder / LOG_NAME, search_config)
     shutil.rmtree(scratch)
-    return [
-        " ".join(
-            map(str, [*config.search.describe(min_ungapped_score=group.min_ungapped_score), *flags])
-        )
-        for group in groups
-    ]
+    return [" ".join(map(str, [*used.describe(), *flags])) for _, used in groups]
+
+
+def _write_groups(
+    folder: Path, targets: list[bytes], config: ExclusionConfig
+) -> Iterator[tuple[Path, SearchConfig]]:
+    """Write the targets by length; yield the groups that have any, each with its search."""
+    for name, lengths, score in (
+        ("long", range(LONG_NT, sys.maxsize), config.min_ungapped_score),
+        ("short", range(SHORT_NT, LONG_NT), 0),
+    ):
+        numbers = [number for number, target in enumerate(targets) if len(target) in lengths]
+        if write_numbered(folder / f"{name}.fasta", targets, numbers):
+            yield folder / f"{name}.fasta", replace(config.search, min_ungapped_score=score)
 
 
 def _iter_blocks(sequences: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
@@ -212,7 +222,7 @@ def _mark_aligned(
     reasons: NDArray[np.uint8],
     block: list[bytes],
     first: int,
-    group: Group,
+    targets: Path,
     flags: list[object],
     log: Path,
     config: SearchConfig,
@@ -221,17 +231,12 @@ def _mark_aligned(
     left = [number for number in range(first, first + len(block)) if not reasons[number]]
     if not left:
         return
-    with tempfile.TemporaryDirectory(dir=group.fasta.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=targets.parent) as folder:
         queries = Path(folder, "records.fasta")
         with queries.open("wb") as file:
             file.writelines(format_numbered(number, block[number - first]) for number in left)
-        for column in search(
-            *[queries, group.fasta, *flags],
-            min_ungapped_score=group.min_ungapped_score,
-            log=log,
-            binary=find_mmseqs(),
-            config=config,
-        ):
+        binary = find_mmseqs()
+        for column in search(queries, targets, *flags, log=log, binary=binary, config=config):
             reasons[column["query"]] = 1 + REASONS.index("near")
 
 

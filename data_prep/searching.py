@@ -1,12 +1,10 @@
 """`mmseqs search` of sequences under numbers, as nucleotides and on both strands."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv
@@ -15,8 +13,6 @@ from numpy.typing import NDArray
 from .mmseqs import run_mmseqs
 
 LOG_NAME = "mmseqs.log"
-LONG_NT = 100
-"""Relatives of a shorter sequence have ungapped alignments that score no more than chance's."""
 _TO_DNA = bytes.maketrans(b"UIX", b"TNN")
 ALIGNMENT_COLUMNS = (
     *("query", "target", "fident", "qstart", "qend", "qlen", "tstart", "tend", "tlen"),
@@ -32,6 +28,8 @@ class SearchConfig:
     not 0.98 of relatives of 120 nt and identity 0.8; at 300 nt no fewer."""
     max_seqs: int = 300
     """Records aligned to a sequence, the best by ungapped score."""
+    min_ungapped_score: int = 0
+    """Two are aligned if they align so well without gaps: 2 a match, -3 a mismatch."""
     gap_open: int = 4
     gap_extend: int = 1
     """Costs; MMseqs2's own 5 and 2 end alignments of 75 % identity before the sequence ends."""
@@ -43,8 +41,12 @@ class SearchConfig:
         for name in ("max_seqs", "gap_open", "gap_extend", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"search.{name} must be at least 1, got {getattr(self, name)}")
+        if self.min_ungapped_score < 0:
+            raise ValueError(
+                f"search.min_ungapped_score must be at least 0, got {self.min_ungapped_score}"
+            )
 
-    def describe(self, *, min_ungapped_score: int = 0) -> list[object]:
+    def describe(self) -> list[object]:
         """Return the flags of `mmseqs search` that decide what it finds.
 
         The e-value is no bound: an exact copy of 20 letters is rare by no e-value, and nearness
@@ -53,33 +55,24 @@ class SearchConfig:
         return [
             *["--search-type", 3, "--strand", 2, "--alignment-mode", 3],
             *["-k", self.kmer_nt, "--spaced-kmer-mode", 0, "--mask", 0],
-            *["--min-ungapped-score", min_ungapped_score],
+            *["--min-ungapped-score", self.min_ungapped_score],
             *["-e", 100000, "--max-seqs", self.max_seqs],
             *["--gap-open", f"aa:11,nucl:{self.gap_open}"],
             *["--gap-extend", f"aa:1,nucl:{self.gap_extend}"],
         ]
 
 
-class Group(NamedTuple):
-    """Sequences that are searched with the same flags."""
-
-    fasta: Path
-    min_ungapped_score: int
-
-
 def search(
     queries: Path,
     targets: Path,
     *flags: object,
-    min_ungapped_score: int = 0,
     log: Path,
     binary: Path,
     config: SearchConfig,
 ) -> Iterator[dict[str, NDArray]]:
     """Search the FASTA file `targets` for each of `queries`; yield the alignments in blocks.
 
-    Of two that have no ungapped alignment of `min_ungapped_score` (2 a match, -3 a mismatch), none
-    is made. MMseqs2's files stand beside the two, in folders that the caller makes and deletes; a
+    MMseqs2's files stand beside the two, in folders that the caller makes and deletes; a
     database that stands there already is used again.
     """
     databases = [fasta.with_suffix("") for fasta in (queries, targets)]
@@ -94,7 +87,7 @@ def search(
         result, table = Path(folder, "hits"), Path(folder, "alignments.tsv")
         run_mmseqs(
             *[binary, "search", *databases, result, Path(folder, "tmp")],
-            *[*config.describe(min_ungapped_score=min_ungapped_score), *flags, *threads],
+            *[*config.describe(), *flags, *threads],
             log=log,
         )
         run_mmseqs(
@@ -114,24 +107,6 @@ def write_numbered(path: Path, sequences: Sequence[bytes], numbers: Iterable[int
     with path.open("wb") as file:
         file.writelines(format_numbered(number, sequences[number]) for number in written)
     return len(written)
-
-
-def write_groups(
-    folder: Path, sequences: Sequence[bytes], *, shortest_nt: int, min_ungapped_score: int
-) -> list[Group]:
-    """Write sequences by length, each under its number; return the groups that have any.
-
-    The score is asked of alignments with sequences of `LONG_NT` or more.
-    """
-    groups = []
-    for name, lengths, score in (
-        ("long", range(LONG_NT, sys.maxsize), min_ungapped_score),
-        ("short", range(shortest_nt, LONG_NT), 0),
-    ):
-        numbers = [number for number, s in enumerate(sequences) if len(s) in lengths]
-        if write_numbered(folder / f"{name}.fasta", sequences, numbers):
-            groups.append(Group(folder / f"{name}.fasta", score))
-    return groups
 
 
 def format_numbered(number: int, sequence: bytes) -> bytes:
