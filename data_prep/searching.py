@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from .mmseqs import run_mmseqs
+from .mmseqs import choose_memory_limit, run_mmseqs
 
 LOG_NAME = "mmseqs.log"
 _TO_DNA = bytes.maketrans(b"UIX", b"TNN")
@@ -88,6 +88,7 @@ def search(
         run_mmseqs(
             *[binary, "search", *databases, result, Path(folder, "tmp")],
             *[*config.describe(), *flags, *threads],
+            *["--split-memory-limit", choose_memory_limit("auto")],
             log=log,
         )
         run_mmseqs(
