@@ -12,6 +12,8 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from .cluster_check import check_sample
+from .kmer_matches import LEAST_K, settle_matches
+from .kmer_passes import choose_table_limit
 from .mmseqs import (
     LOG_NAME,
     ClusterConfig,
@@ -48,6 +50,7 @@ class Clusterer:
         self.log = folder / LOG_NAME
         self.commands: list[str] = []
         self.left_out = 0
+        self.settled = 0
         self._binary = find_mmseqs()
         self._memory = choose_memory_limit(config.split_memory_limit)
 
@@ -77,13 +80,27 @@ class Clusterer:
         config = self.config
         database = self.create_database(file, "db")
         clusters, table = self.scratch / "clu", self.scratch / "tsv"
-        settings = [*["--min-seq-id", config.min_seq_id, "-c", config.coverage]]
-        settings += ["--cov-mode", config.cov_mode]
-        if config.cluster_mode is not None:
-            settings += ["--cluster-mode", config.cluster_mode]
-        settings += ["--kmer-per-seq", config.kmer_per_seq, "-k", config.k]
-        settings += ["-s", config.sensitivity] if config.method == "cluster" else []
-        self.run(config.method, database, clusters, self.scratch / "tmp", *settings, *self.limits)
+        criteria = ["--min-seq-id", config.min_seq_id, "-c", config.coverage]
+        criteria += ["--cov-mode", config.cov_mode, "--kmer-per-seq", config.kmer_per_seq]
+        mode = [] if config.cluster_mode is None else ["--cluster-mode", config.cluster_mode]
+        is_cascade = config.method == "cluster"
+        # The cascade begins with a linclust whose k-mers have their own length.
+        k = 0 if is_cascade else config.k
+        first = self.scratch / "clu_first" if is_cascade else clusters
+        work = self._prepare_reuse("tmp_linclust" if is_cascade else "tmp")
+        self._match_kmers(file, database, work / "pref", k, criteria)
+        self.run(
+            *["linclust", database, first, work.parent, *criteria, *mode, "-k", k],
+            *["--force-reuse", 1, *self.limits],
+        )
+        if is_cascade:
+            work = self._prepare_reuse("tmp")
+            for path in self.scratch.glob("clu_first*"):
+                path.rename(work / path.name.replace("clu_first", "clu_redundancy"))
+            self.run(
+                *["cluster", database, clusters, work.parent, *criteria, *mode, "-k", config.k],
+                *["-s", config.sensitivity, "--force-reuse", 1, *self.limits],
+            )
         self.run("createtsv", database, database, clusters, table, "--threads", config.threads)
         representatives, missing = read_representatives(table, len(file))
         self.left_out += missing
@@ -91,6 +108,29 @@ class Clusterer:
             if path != file.path and path.name.startswith(("db", "clu", "tsv", "tmp")):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         return representatives
+
+    def _prepare_reuse(self, name: str) -> Path:
+        """Return a workflow's folder; what lies there already, its `--force-reuse` goes on from."""
+        work = self.scratch / name / "run"
+        work.mkdir(parents=True)
+        (work.parent / "latest").symlink_to(work.name)
+        return work
+
+    def _match_kmers(
+        self, file: SequenceFile, database: Path, target: Path, k: int, criteria: list[object]
+    ) -> None:
+        """Write linclust's k-mer matches: the only part of it that chance decides, settled."""
+        matches = self.scratch / "tmp_matches"
+        memory = choose_table_limit(file.lengths, k, self.config.kmer_per_seq, self._memory)
+        self.run(
+            *["kmermatcher", database, matches, *criteria, "-k", k],
+            *["--threads", self.config.threads, "--split-memory-limit", memory],
+        )
+        self.settled += settle_matches(
+            file, matches, target, k or LEAST_K, threads=self.config.threads
+        )
+        for path in self.scratch.glob("tmp_matches*"):
+            path.unlink()
 
     def cluster_some(self, file: SequenceFile, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the representatives of some sequences clustered among themselves."""
@@ -202,6 +242,7 @@ def finish(
         "checked": checked,
         "commands": clusterer.commands,
         "left_out_by_mmseqs": clusterer.left_out,
+        "strands_settled": clusterer.settled,
     }
 
 

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 LOG_NAME = "mmseqs.log"
 MEMORY_SHARE = 0.7
 """Of the memory that is free, what MMseqs2's tables may take: it needs some beside them."""
+MAX_AUTO_BYTES = 16 << 30
+"""The most that `auto` takes: larger machines then make their passes over the k-mers alike."""
+_MPI_MODULES = ("kmermatcher",)
+"""Those that run here outside a workflow."""
 _POLL_SECONDS = 0.5
 _MODULE = re.compile(rb"([a-z][a-z0-9]+) /.* --")
 """A line by which MMseqs2 says that a module begins."""
@@ -57,7 +61,7 @@ class ClusterConfig:
     """Members that are aligned to their representative, to state how many meet the criteria."""
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     split_memory_limit: str = "auto"
-    """Memory of MMseqs2's tables, with a unit (`16G`); `auto`: 70 % of what is free."""
+    """Memory of its tables, with a unit (`16G`); `auto`: 70 % of what is free, 16G at most."""
     mpi_runner: str = ""
     """Command under which MMseqs2 starts its modules on many machines, such as `mpirun -np 4`.
 
@@ -147,27 +151,29 @@ def choose_memory_limit(limit: str) -> str:
     """Return MMseqs2's `--split-memory-limit`; `auto` becomes a share of what is free, logged."""
     if limit != "auto":
         return limit
-    mebibytes = max(256, int(read_available_bytes() * MEMORY_SHARE) >> 20)
-    logger.info(
-        "MMseqs2 may take %d MiB: %d %% of what is free here", mebibytes, 100 * MEMORY_SHARE
-    )
+    free = read_available_bytes()
+    mebibytes = max(256, min(int(free * MEMORY_SHARE), MAX_AUTO_BYTES) >> 20)
+    logger.info("MMseqs2 may take %d MiB of the %d MiB that are free here", mebibytes, free >> 20)
     return f"{mebibytes}M"
 
 
 def run_mmseqs(binary: Path, *arguments: object, log: Path, mpi_runner: str = "") -> None:
     """Run one MMseqs2 module to its end, its words going to the log; they are in the error too.
 
-    A workflow starts those of its modules that know MPI under `mpi_runner`.
+    Modules that know MPI are started under `mpi_runner`: by MMseqs2's workflows, and here.
     """
     command = [str(binary), *map(str, arguments)]
+    said = say_command(command, mpi_runner)
     logger.info("running mmseqs %s; its words go to %s", arguments[0], log)
     # MMseqs2 reads RUNNER itself: one that is set by chance outside must not decide anything.
     environment = {name: value for name, value in os.environ.items() if name != "RUNNER"}
-    if mpi_runner:
+    if arguments[0] in _MPI_MODULES:
+        command = [*shlex.split(mpi_runner), *command]
+    elif mpi_runner:
         environment["RUNNER"] = mpi_runner
     with log.open("ab") as file:
         start = file.tell()
-        file.write(f"$ {say_command(command, mpi_runner)}\n".encode())
+        file.write(f"$ {said}\n".encode())
         file.flush()
         # A session of its own, so that a stopped run takes linclust's own children with it.
         process = subprocess.Popen(
@@ -193,9 +199,10 @@ def run_mmseqs(binary: Path, *arguments: object, log: Path, mpi_runner: str = ""
 
 
 def say_command(command: list[str], mpi_runner: str) -> str:
-    """Return a command as a shell takes it, with the runner that MMseqs2 is told."""
-    runner = [f"RUNNER={shlex.quote(mpi_runner)}"] if mpi_runner else []
-    return " ".join([*runner, shlex.join(command)])
+    """Return a command as a shell takes it, with the runner that it or its workflow is under."""
+    if command[1] in _MPI_MODULES:
+        return shlex.join([*shlex.split(mpi_runner), *command])
+    return (f"RUNNER={shlex.quote(mpi_runner)} " if mpi_runner else "") + shlex.join(command)
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, start: int, name: str) -> None:

@@ -14,7 +14,8 @@ _WRITE_BYTES = 1 << 24
 class SequenceFile:
     """A FASTA file whose n-th record is named n, since MMseqs2 splits some headers at a pipe.
 
-    Letters are in the DNA form, as MMseqs2 takes them. Memory holds 12 bytes a record.
+    Letters are in the DNA form, as MMseqs2 takes them: `letters` are the file's bytes, and those of
+    record n begin at `starts[n]`. Memory holds 12 bytes a record.
     """
 
     def __init__(self, path: Path, sequences: Iterable[bytes]) -> None:
@@ -31,9 +32,9 @@ class SequenceFile:
             lengths.append(_write(file, pending, count - len(pending)))
         self.lengths: NDArray[np.int32] = np.concatenate(lengths)
         sizes = self.lengths + _count_digits(count) + 3  # ">" and two line ends
-        self._starts = np.cumsum(sizes) - self.lengths - 1
-        self._bytes = np.memmap(path, np.uint8, mode="r") if count else np.empty(0, np.uint8)
-        assert not count or self._starts[-1] + self.lengths[-1] + 1 == len(self._bytes)
+        self.starts = np.cumsum(sizes) - self.lengths - 1
+        self.letters = np.memmap(path, np.uint8, mode="r") if count else np.empty(0, np.uint8)
+        assert not count or self.starts[-1] + self.lengths[-1] + 1 == len(self.letters)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -46,13 +47,13 @@ class SequenceFile:
         sizes = self.lengths[numbers].astype(np.int64) + 1
         ends = np.cumsum(sizes)
         places = np.arange(ends[-1] if len(ends) else 0)
-        places += np.repeat(self._starts[numbers] - ends + sizes, sizes)
-        return self._bytes[places], ends
+        places += np.repeat(self.starts[numbers] - ends + sizes, sizes)
+        return self.letters[places], ends
 
     def read(self, number: int) -> NDArray[np.uint8]:
         """Return the letters of one record."""
-        start = self._starts[number]
-        return self._bytes[start : start + self.lengths[number]]
+        start = self.starts[number]
+        return self.letters[start : start + self.lengths[number]]
 
     def write_some(self, path: Path, numbers: NDArray[np.int64]) -> "SequenceFile":
         """Write some records under new numbers, from 0."""

@@ -65,7 +65,9 @@ def test_auto_takes_a_share_of_what_is_free(monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(mmseqs, "read_available_bytes", lambda: 10 << 30)
     assert mmseqs.choose_memory_limit("auto") == "7168M"
-    assert "MMseqs2 may take 7168 MiB: 70 % of what is free here" in caplog.text
+    assert "MMseqs2 may take 7168 MiB of the 10240 MiB that are free here" in caplog.text
+    monkeypatch.setattr(mmseqs, "read_available_bytes", lambda: 1 << 40)
+    assert mmseqs.choose_memory_limit("auto") == "16384M"
     assert mmseqs.choose_memory_limit("16G") == "16G"
 
 
@@ -77,11 +79,14 @@ def test_the_runner_reaches_mmseqs_and_a_stray_one_does_not(tmp_path, monkeypatc
     log = tmp_path / "log"
     mmseqs.run_mmseqs(binary, "linclust", log=log)
     mmseqs.run_mmseqs(binary, "linclust", log=log, mpi_runner="mpirun -np 4")
+    mmseqs.run_mmseqs(binary, "kmermatcher", log=log, mpi_runner="env -u HOME")
     assert log.read_text().splitlines() == [
         f"$ {binary} linclust",
         "runner is []",
         f"$ RUNNER='mpirun -np 4' {binary} linclust",
         "runner is [mpirun -np 4]",
+        f"$ env -u HOME {binary} kmermatcher",
+        "runner is []",
     ]
 
 
