@@ -15,6 +15,7 @@ from .leakage import FOUND_FROM, Corpus, Neighbours
 THRESHOLDS = (0.7, 0.8, 0.9, 1.0)
 ALL = "all"
 MAX_PRINTED_FAMILIES = 12
+MAX_NAME = 32
 NEIGHBOUR_COLUMNS = (
     *("benchmark", "family", "id", "length_nt", "status", "identity", "coverage", "nearness"),
     *("identity_at_coverage", "strand", "record_id", "record_split", "record_rna_type"),
@@ -135,7 +136,9 @@ def _iter_text(report: dict[str, Any]) -> Iterator[str]:
             yield from [f"  and {hidden} more families, in families.tsv"] if hidden else []
             hidden = 0
             yield ""
-            yield f"{row['benchmark'][:32]:<34}" + "".join(f"{name:>11}" for name in columns)
+            name = row["benchmark"]  # its end tells partitions of a file apart
+            name = name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
+            yield f"{name:<34}" + "".join(f"{column:>11}" for column in columns)
         printed[row["benchmark"]] += 1
         if printed[row["benchmark"]] > MAX_PRINTED_FAMILIES + 1:
             hidden += 1
