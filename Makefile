@@ -8,6 +8,8 @@ TEMPERATURE ?=
 CAPS ?=
 GPU ?= h100
 PARTS ?=
+ENGINE ?= local
+ADDRESS ?=
 DATA_SETTINGS ?=
 SOURCES ?=
 FETCHED ?= runs/sources
@@ -45,7 +47,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make data FASTA='a.fa.gz b.fa' CORPUS=runs/mine        your own sequences; SOURCES='rnacentral rfam' fetches,"
-	@echo "                                                         TEMPERATURE=, CAPS= weight RNA types, EXCLUDE=, EXCLUDE_FAMILY= leave out"
+	@echo "                                                         TEMPERATURE=, CAPS= weight RNA types, EXCLUDE=, EXCLUDE_FAMILY= leave out,"
+	@echo "                                                         ENGINE=ray ADDRESS=auto goes past one machine"
 	@echo "  make pretrain PRESET=nano CORPUS=runs/mine RANKS=8     SETTINGS='steps=1000 optim.peak_lr=1e-4'"
 	@echo "  make eval-families CHECKPOINT=runs/nano DATA=folder    DATA holds ArchiveII; default the sample"
 
@@ -74,7 +77,8 @@ data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to 
 	@$(if $(SOURCES),$(BIN)/python data_prep/fetch.py $(SOURCES) --out $(FETCHED))
 	$(BIN)/python data_prep/prepare.py $(FASTA) $(if $(SOURCES),--fetched $(FETCHED)) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
 		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") \
-		$(if $(EXCLUDE),--exclude $(EXCLUDE)) $(if $(EXCLUDE_FAMILY),--exclude-family $(EXCLUDE_FAMILY)) $(DATA_SETTINGS)
+		$(if $(EXCLUDE),--exclude $(EXCLUDE)) $(if $(EXCLUDE_FAMILY),--exclude-family $(EXCLUDE_FAMILY)) \
+		--engine $(ENGINE) $(if $(ADDRESS),--address $(ADDRESS)) $(DATA_SETTINGS)
 
 audit: install ## what BENCHMARKS (files or folders) share with CORPUS, into AUDIT_OUT
 	$(BIN)/python data_prep/audit.py $(CORPUS) --benchmarks $(BENCHMARKS) --out $(AUDIT_OUT) $(AUDIT_SETTINGS)

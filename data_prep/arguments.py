@@ -8,6 +8,7 @@ from .arrow_input import FormatConfig
 from .composition import TypeWeights
 from .config import DataConfig
 from .dedup import DedupConfig
+from .engine import EngineConfig
 from .exclusion import ExclusionConfig
 from .fetched import read_fetched
 from .filters import FilterConfig
@@ -90,6 +91,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     add("--update", type=Path, metavar="FOLDER", help="earlier data whose clusters stay")
     add("--threads", type=int, default=cluster.threads, help="of MMseqs2")
     add("--split-memory-limit", default=cluster.split_memory_limit, help="of MMseqs2, as in 16G")
+    add(
+        "--mpi-runner",
+        default=cluster.mpi_runner,
+        metavar="COMMAND",
+        help="starts MMseqs2's modules, as in 'mpirun -np 4'; needs an MMseqs2 built with MPI",
+    )
     add("--validation-fraction", type=float, default=split.validation_fraction, help="of clusters")
     add("--seed", type=int, default=split.seed, help="of the split")
     add(
@@ -111,6 +118,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
         help="times a cluster is shown in an epoch at most",
     )
     add("--max-shard-nt", type=int, default=DEFAULT_MAX_SHARD_NT, help="letters in one shard")
+    add("--engine", default="local", help="local, or ray: records go through a Ray cluster")
+    add("--address", metavar="HOST:PORT", help="of the cluster; or auto, or local: one for the run")
     arguments = parser.parse_args(argv)
     fetched = read_fetched(arguments.fetched) if arguments.fetched else None
     named = expand_inputs(arguments.inputs) if arguments.inputs else []
@@ -160,6 +169,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             sample=arguments.check_sample,
             threads=arguments.threads,
             split_memory_limit=arguments.split_memory_limit,
+            mpi_runner=arguments.mpi_runner,
         ),
         update=arguments.update,
         split=SplitConfig(validation_fraction=arguments.validation_fraction, seed=arguments.seed),
@@ -169,4 +179,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             max_repeats=arguments.max_repeats,
         ),
         max_shard_nt=arguments.max_shard_nt,
+        engine=EngineConfig(name=arguments.engine, address=arguments.address),
     )

@@ -1,12 +1,13 @@
 """What one preparation of data is made of: inputs, output, the parameters of each step."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .arrow_input import FormatConfig
 from .composition import TypeWeights
 from .dedup import DedupConfig
+from .engine import EngineConfig
 from .exclusion import ExclusionConfig
 from .filters import FilterConfig
 from .metadata import MetadataConfig
@@ -41,6 +42,9 @@ class DataConfig:
     max_shard_nt: int = DEFAULT_MAX_SHARD_NT
     """Letters in one shard, which is also what is held in memory while it is written."""
 
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """Changes no product and no fingerprint."""
+
     def __post_init__(self) -> None:
         if not self.inputs:
             raise ValueError("inputs must name at least one file of sequences")
@@ -54,6 +58,12 @@ class DataConfig:
                 raise ValueError(f"{path} is not a file: check its name")
         if self.max_shard_nt < 1:
             raise ValueError(f"max_shard_nt must be at least 1, got {self.max_shard_nt}")
+
+    @property
+    def absolute(self) -> "DataConfig":
+        """The same with absolute paths of inputs and output: workers stand in other folders."""
+        inputs = tuple(path if path == STDIN else path.absolute() for path in self.inputs)
+        return replace(self, inputs=inputs, out=self.out.absolute())
 
     @property
     def tables(self) -> list[Path]:

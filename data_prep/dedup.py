@@ -5,7 +5,7 @@ go to files on disk by the first bits of their hash, and each file is sorted by 
 bytes a row: 0.2 GB for the two million records of a part. Copies of one sequence are in one part.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +70,10 @@ def make_rows(
     return rows
 
 
-def iter_parts(
-    blocks: Iterable[NDArray[np.void]], num_records: int, folder: Path
-) -> Iterator[NDArray[np.void]]:
-    """Yield the rows of all blocks in parts, each of which holds what sorts before the next.
+def write_parts(blocks: Iterable[NDArray[np.void]], num_records: int, folder: Path) -> list[Path]:
+    """Write the rows of all blocks in parts, each of which holds what sorts before the next.
 
-    Rows of a part are in the order of the input; `folder` holds 24 bytes a record in the meantime.
+    Rows of a part are in the order of the input; a record takes 24 bytes of `folder`.
     """
     num_parts = min(-(-num_records // PART_RECORDS), MAX_PARTS)
     paths = [folder / f"part-{number:03}.rows" for number in range(num_parts)]
@@ -87,10 +85,7 @@ def iter_parts(
             ends = np.cumsum(np.bincount(part.astype(np.int64), minlength=num_parts))
             for file, piece in zip(files, np.split(by_part, ends[:-1]), strict=True):
                 piece.tofile(file)
-    for path in paths:
-        rows = np.fromfile(path, ROW)
-        path.unlink()
-        yield rows
+    return paths
 
 
 def sort_rows(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool_]]:

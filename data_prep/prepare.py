@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
 from openrinalmo.data_prep.config import DataConfig
+from openrinalmo.data_prep.engine import Engine, open_engine
 from openrinalmo.data_prep.facts import (
     collect_facts,
     format_summary,
@@ -50,14 +52,17 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
 
     A step's fingerprint is what its product depends on: parameters and products before it.
     """
+    if config.engine.name != "local":
+        config = config.absolute
     steps = config.out / "steps"
-    with exclusive(steps):
+    with exclusive(steps), ExitStack() as stack:
         if STDIN in config.inputs:
             spooled = spool_stdin(steps)
             inputs = tuple(spooled if path == STDIN else path for path in config.inputs)
             config = replace(config, inputs=inputs)
         if config.update:
             refuse_other_clusters(config.update, config.cluster, read_version(find_mmseqs()))
+        engine = stack.enter_context(open_engine(config.engine, shared=steps, inputs=config.inputs))
         facts = collect_facts(config, steps)
         tools, parameters = facts["tools"], facts["parameters"]
         reports = {}
@@ -69,6 +74,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 build_records,
                 config=config,
                 read_blocks=partial(iter_blocks, config=config.formats),
+                engine=engine,
             ),
         )
         reports["unique"] = run_step(
@@ -84,6 +90,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 config=config.dedup,
                 exclude=config.exclude,
                 rna_types=reports["records"]["rna_types"],
+                engine=engine,
             ),
         )
         # The sequences alone, by their digests: other identifiers, types or orders of the files
@@ -104,7 +111,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
             {**products, **parameters["split"]},
             partial(build_split, steps=steps, config=config.split),
         )
-        _make_shards(config, facts, reports)
+        _make_shards(config, engine, facts, reports)
         manifest = publish(steps / "shards", config.out)
         write_report(config.out)
         return manifest
@@ -117,7 +124,9 @@ def _describe_exclusion(config: DataConfig, facts: dict[str, Any]) -> dict[str, 
     return {"exclude": exclude, **({"mmseqs": facts["tools"]["mmseqs"]} if searches else {})}
 
 
-def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, Any]) -> None:
+def _make_shards(
+    config: DataConfig, engine: Engine, facts: dict[str, Any], reports: dict[str, Any]
+) -> None:
     """Run the last step; all that its manifest states is in its fingerprint, but for Python."""
     steps = config.out / "steps"
     folder = steps / "shards"
@@ -143,6 +152,7 @@ def _make_shards(config: DataConfig, facts: dict[str, Any], reports: dict[str, A
             records_report=records,
             weights=config.weights,
             max_shard_nt=config.max_shard_nt,
+            engine=engine,
         ),
     )
 

@@ -1,13 +1,16 @@
 """The last step: shards and manifest, made aside and then put in place together."""
 
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from .composition import TypeWeights, describe_composition
+from .engine import LOCAL_ENGINE, Engine
 from .shards import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -15,6 +18,7 @@ from .shards import (
     SHARDS_FOLDER,
     SPLITS,
     Split,
+    gather,
     open_split,
     read_manifest,
     write_manifest,
@@ -33,6 +37,7 @@ def build_shards(
     records_report: dict[str, Any],
     weights: TypeWeights,
     max_shard_nt: int,
+    engine: Engine = LOCAL_ENGINE,
 ) -> dict[str, Any]:
     """Write the shards of both splits, and a manifest that describes them and states `facts`."""
     unique = load_product(steps, "unique")
@@ -41,27 +46,32 @@ def build_shards(
     )
     is_member = np.ones(len(unique), bool)
     is_member[representatives] = False
-    records = _label_records(
-        open_records(steps),
-        unique,
-        cluster_of_position,
-        sources=[source["source"] for source in records_report["sources"]],
-        rna_types=records_report["rna_types"],
-    )
+    records = open_records(steps)
+    # Duplicates, which no shard takes, are in cluster -1.
+    clusters = np.full(records.num_rows, -1, np.int64)
+    clusters[unique] = cluster_of_position
+    records = records.append_column("cluster", pa.array(clusters))
+    labels = _read_labels(records, unique, records_report)
     # Cluster by cluster; in each the representative, then the members in the order of digests.
     positions = np.lexsort((is_member, cluster_of_position))
     is_validation = load_product(steps, "split")[cluster_of_position[positions]]
     chosen = dict(zip(SPLITS, (positions[~is_validation], positions[is_validation]), strict=True))
     shards = {
         split: write_shards(
-            folder, split, records=records, order=unique[chosen[split]], max_shard_nt=max_shard_nt
+            folder,
+            split,
+            records=records,
+            order=unique[chosen[split]],
+            take=partial(_take_rows, steps, labels),
+            max_shard_nt=max_shard_nt,
+            engine=engine,
         )
         for split in SPLITS
     }
     manifest = {
         "format_version": FORMAT_VERSION,
         **facts,
-        "rna_types": records.column("rna_type").chunk(0).dictionary.to_pylist(),
+        "rna_types": labels.rna_types,
         "splits": {split: {"shards": shards[split]} for split in SPLITS},
     }
     write_manifest(folder, manifest)
@@ -123,31 +133,36 @@ def is_complete(made: Path, out: Path) -> bool:
     return all(sizes.get(out / shard["file"]) == shard["bytes"] for shard in shards)
 
 
-def _label_records(
-    records: pa.Table,
-    unique: np.ndarray,
-    cluster_of_position: np.ndarray,
-    *,
-    sources: list[str],
-    rna_types: list[str],
-) -> pa.Table:
-    """Return the records with the shards' columns; duplicates, which no shard takes, in cluster -1.
+class _Labels(NamedTuple):
+    """What the numbers of the records' columns stand for in the shards."""
 
-    The vocabulary of RNA types is sorted and holds those that occur.
-    """
-    clusters = np.full(records.num_rows, -1, np.int64)
-    clusters[unique] = cluster_of_position
-    numbers = records.column("rna_type").to_numpy()
-    vocabulary = sorted({rna_types[number] for number in np.unique(numbers[unique])})
+    sources: list[str]
+    rna_types: list[str]
+    """Those that occur, sorted."""
+    places: NDArray[np.int32]
+    """Where each of the report's RNA types is in `rna_types`."""
+
+
+def _read_labels(records: pa.Table, unique: np.ndarray, report: dict[str, Any]) -> _Labels:
+    names = report["rna_types"]
+    numbers = np.unique(records.column("rna_type").to_numpy()[unique])
+    vocabulary = sorted({names[number] for number in numbers})
     place = {rna_type: number for number, rna_type in enumerate(vocabulary)}
-    renumbered = np.array([place.get(rna_type, 0) for rna_type in rna_types], np.int32)[numbers]
+    places = np.array([place.get(rna_type, 0) for rna_type in names], np.int32)
+    return _Labels([source["source"] for source in report["sources"]], vocabulary, places)
+
+
+def _take_rows(steps: Path, labels: _Labels, rows: np.ndarray, clusters: np.ndarray) -> pa.Table:
+    """Return records, by their numbers, with the shards' columns."""
+    names = ["sequence", "id", "source", "rna_type"]
+    taken = gather(open_records(steps).select(names), rows)
+    sources = taken.column("source").combine_chunks()
+    rna_types = pa.array(labels.places[taken.column("rna_type").to_numpy()])
     columns = {
-        "sequence": records.column("sequence"),
-        "id": records.column("id"),
+        "sequence": taken.column("sequence"),
+        "id": taken.column("id"),
         "cluster": pa.array(clusters),
-        "source": pa.DictionaryArray.from_arrays(
-            pa.array(records.column("source").to_numpy()), pa.array(sources)
-        ),
-        "rna_type": pa.DictionaryArray.from_arrays(pa.array(renumbered), pa.array(vocabulary)),
+        "source": pa.DictionaryArray.from_arrays(sources, pa.array(labels.sources)),
+        "rna_type": pa.DictionaryArray.from_arrays(rna_types, pa.array(labels.rna_types)),
     }
     return pa.table(columns, schema=SHARD_SCHEMA)

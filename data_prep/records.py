@@ -5,6 +5,7 @@ Memory is that of a few blocks and one batch, whatever the inputs hold, and of t
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from .blocks import BlockReader, RecordBlock
 from .config import DataConfig
 from .dedup import DIGEST_BYTES, hash_sequences
+from .engine import LOCAL_ENGINE, Engine
 from .fasta import iter_fasta_blocks
 from .filters import REJECT_REASONS, FilterConfig, find_reject_reasons, normalise, select_records
 from .lengths import LENGTH_EDGES_NT, count_lengths
@@ -29,6 +31,7 @@ UNKNOWN_NUMBER = 0
 BATCH_BYTES = 32_000_000
 BATCH_RECORDS = 131_072
 EXAMPLES_PER_REASON = 5
+_NO_LETTERS = np.zeros(0, np.uint8)
 
 RECORDS_SCHEMA = pa.schema(
     [
@@ -67,13 +70,17 @@ def filter_block(block: RecordBlock, config: FilterConfig) -> FilteredBlock:
 
 
 def build_records(
-    folder: Path, config: DataConfig, *, read_blocks: BlockReader = iter_fasta_blocks
+    folder: Path,
+    config: DataConfig,
+    *,
+    read_blocks: BlockReader = iter_fasta_blocks,
+    engine: Engine = LOCAL_ENGINE,
 ) -> dict[str, Any]:
     """Write `records.arrow`, duplicates included; return the counts and the lists it refers to."""
     tally = _Tally(config)
     path = folder / RECORDS_NAME
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, RECORDS_SCHEMA) as writer:
-        for records in _join_batches(_iter_batches(config, tally, read_blocks)):
+        for records in _join_batches(_iter_batches(config, tally, read_blocks, engine)):
             writer.write_table(records, max_chunksize=records.num_rows)
     rejected = {reason: tally.rejected[reason] for reason in REJECT_REASONS}
     if not sum(tally.accepted):
@@ -143,17 +150,37 @@ class _Tally:
         return np.fromiter(map(numbers.__getitem__, rna_types), np.int32, len(rna_types))
 
 
+def _read_input(read_blocks: BlockReader, path: Path) -> Iterator[tuple[RecordBlock, int]]:
+    """Yield the blocks of one input, and how many bytes of it were read for each."""
+    sizes: list[int] = []
+    for block in read_blocks(path, sizes.append):
+        yield block, sum(sizes)
+        sizes.clear()
+
+
+def _filter_read(
+    config: FilterConfig, read: tuple[RecordBlock, int]
+) -> tuple[RecordBlock, FilteredBlock, int]:
+    """Return the block without its raw letters, what the filters made of it, and bytes read."""
+    block, num_bytes = read
+    return block._replace(letters=_NO_LETTERS), filter_block(block, config), num_bytes
+
+
 def _iter_batches(
-    config: DataConfig, tally: _Tally, read_blocks: BlockReader
+    config: DataConfig, tally: _Tally, read_blocks: BlockReader, engine: Engine
 ) -> Iterator[pa.RecordBatch]:
     """Yield the accepted records of each block."""
     metadata = read_rna_types(config.metadata) if config.metadata else {}
     annotations = Annotations(config.annotations) if config.has_annotations else None
-    for source, (path, name) in enumerate(zip(config.inputs, config.source_names, strict=True)):
+    inputs = engine.flat_map(
+        partial(_read_input, read_blocks), partial(_filter_read, config.filter), config.inputs
+    )
+    named = zip(config.inputs, config.source_names, inputs, strict=True)
+    for source, (path, name, blocks) in enumerate(named):
         size = count_bytes(path)
         with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar:
-            for block in read_blocks(path, bar.update):
-                filtered = filter_block(block, config.filter)
+            for block, filtered, num_bytes in blocks:
+                bar.update(num_bytes)
                 ids = _name_records(block, name)
                 tally.count(source, ids, filtered)
                 is_accepted = (filtered.reasons == 0).tolist()

@@ -9,9 +9,10 @@ T. Offsets are 64 bit, because a cluster of ribosomal RNAs can pass two billion 
 import hashlib
 import json
 import os
+import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
+
+from .engine import LOCAL_ENGINE, Engine
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation")
@@ -36,6 +39,11 @@ SHARD_SCHEMA = pa.schema(
         pa.field("rna_type", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     ]
 )
+
+
+RowTaker = Callable[[np.ndarray, np.ndarray], pa.Table]
+"""Makes the rows of a shard, in the columns of `SHARD_SCHEMA`, of numbers of records and their
+clusters; it pickles where the engine is not local."""
 
 
 def hash_file(path: Path) -> str:
@@ -263,13 +271,15 @@ def write_shards(
     *,
     records: pa.Table,
     order: np.ndarray,
+    take: RowTaker,
     max_shard_nt: int = DEFAULT_MAX_SHARD_NT,
+    engine: Engine = LOCAL_ENGINE,
 ) -> list[dict[str, Any]]:
     """Write `records`, taken in `order`, as the shards of one split; return their manifest entries.
 
-    `records` has the columns of `SHARD_SCHEMA` and may be mapped: one shard at a time is in memory.
-    A shard ends with a cluster and holds at most `max_shard_nt` letters, unless one cluster alone
-    has more.
+    Of `records`, `sequence` and `cluster` are looked at, and may be mapped: `take` makes the rows
+    of a shard. A shard ends with a cluster and holds at most `max_shard_nt` letters, unless one
+    cluster alone has more.
     """
     clusters = records.column("cluster").to_numpy()[order]
     starts = find_run_starts(clusters)
@@ -279,22 +289,29 @@ def write_shards(
     cluster_nt = np.add.reduceat(lengths_nt, starts) if len(starts) else lengths_nt
     (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
     bounds = np.append(starts, len(order))
-    entries = []
+    paths, rows, counts = [], [], []
     for number, (first, last) in enumerate(_cut_at_clusters(cluster_nt, max_shard_nt)):
         start, stop = bounds[first], bounds[last]
-        path = folder / SHARDS_FOLDER / f"{split}-{number:05d}.arrow"
-        _write_shard(path, gather(records.select(SHARD_SCHEMA.names), order[start:stop]))
-        entries.append(
-            {
-                "file": f"{SHARDS_FOLDER}/{path.name}",
-                "sha256": hash_file(path),
-                "bytes": path.stat().st_size,
-                "records": int(stop - start),
-                "clusters": last - first,
-                "nt": int(lengths_nt[start:stop].sum()),
-            }
-        )
+        paths.append(folder / SHARDS_FOLDER / f"{split}-{number:05d}.arrow")
+        rows.append((paths[-1], order[start:stop], clusters[start:stop]))
+        nt = int(lengths_nt[start:stop].sum())
+        counts.append({"records": int(stop - start), "clusters": last - first, "nt": nt})
+    largest_nt = max([count["nt"] for count in counts], default=0)
+    sealed = engine.map(partial(_make_shard, take), rows, memory_bytes=4 * largest_nt)
+    entries = [
+        {"file": f"{SHARDS_FOLDER}/{path.name}", **seal, **count}
+        for path, seal, count in zip(paths, sealed, counts, strict=True)
+    ]
+    for left_behind in (folder / SHARDS_FOLDER).glob("*.partial"):
+        left_behind.unlink()  # by a worker that died
     return entries
+
+
+def _make_shard(take: RowTaker, shard: tuple[Path, np.ndarray, np.ndarray]) -> dict[str, Any]:
+    """Write one shard; return the hash and the size of its file."""
+    path, rows, clusters = shard
+    _write_shard(path, take(rows, clusters))
+    return {"sha256": hash_file(path), "bytes": path.stat().st_size}
 
 
 def find_run_starts(values: np.ndarray) -> np.ndarray:
@@ -328,8 +345,11 @@ def gather(records: pa.Table, order: np.ndarray) -> pa.Table:
 
 
 def _write_shard(path: Path, records: pa.Table) -> None:
-    """Write one shard under a temporary name, flush it to the disk and rename it."""
-    scratch = path.with_name(f"{path.name}.partial")
+    """Write one shard under a temporary name, flush it to the disk and rename it.
+
+    The name is its own: on a cluster, a worker that was given up may still be at the same shard.
+    """
+    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     with scratch.open("wb") as file:
         with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
             writer.write_table(records, max_chunksize=records.num_rows)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,15 @@ from .clustering import cluster_sequences
 from .dedup import (
     DIGEST_BYTES,
     FLIPPED,
+    PART_RECORDS,
+    ROW,
     DedupConfig,
     hash_reverse_complements,
-    iter_parts,
     make_rows,
     sort_rows,
+    write_parts,
 )
+from .engine import LOCAL_ENGINE, Engine
 from .exclusion import ExclusionConfig, Labels, choose_kept
 from .merged import MERGED_NAME, MERGED_SCHEMA, collect_merged
 from .mmseqs import ClusterConfig
@@ -36,6 +39,7 @@ from .split import SplitConfig, choose_validation
 GATHER_RECORDS = 131_072
 EXACT_DUPLICATES = DedupConfig()
 NOTHING_EXCLUDED = ExclusionConfig()
+BYTES_PER_SORTED = 200  # of a row and of the identifiers that are merged
 
 
 def open_records(steps: Path) -> pa.Table:
@@ -55,6 +59,7 @@ def build_unique(
     *,
     exclude: ExclusionConfig = NOTHING_EXCLUDED,
     rna_types: Sequence[str] = (),
+    engine: Engine = LOCAL_ENGINE,
 ) -> dict[str, Any]:
     """Save the index of each unique record, in the order of the digests, and what was merged.
 
@@ -65,15 +70,15 @@ def build_unique(
     unique = []
     path = folder / MERGED_NAME
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, MERGED_SCHEMA) as writer:
-        for part in iter_parts(_iter_rows(records, config), records.num_rows, folder):
-            rows, is_first = sort_rows(part)
-            kept, indices = rows[is_first], rows["tag"] >> 2
-            unique.append(indices[is_first])
-            sequences.update(np.stack([kept["high"], kept["low"]], axis=1).astype(">u8").tobytes())
-            if config.reverse_complement:
-                sequences.update((kept["tag"] & FLIPPED).astype(np.uint8).tobytes())
-            merged = collect_merged(records, indices, is_first)
-            writer.write_table(merged, max_chunksize=max(merged.num_rows, 1))
+        rows = engine.map(partial(_read_rows, steps, config), _list_batches(records))
+        parts = write_parts(rows, records.num_rows, folder)
+        sort = partial(_sort_part, steps, config)
+        sorted_parts = engine.map(sort, parts, memory_bytes=BYTES_PER_SORTED * PART_RECORDS)
+        for path_of_part, part in zip(parts, sorted_parts, strict=True):
+            path_of_part.unlink()
+            unique.append(part.kept)
+            sequences.update(part.keys)
+            writer.write_table(part.merged, max_chunksize=max(part.merged.num_rows, 1))
     unique = np.concatenate(unique)
     duplicates = records.num_rows - len(unique)
     exclusion = None
@@ -166,20 +171,46 @@ def build_split(folder: Path, steps: Path, config: SplitConfig) -> dict[str, Any
     }
 
 
-def _iter_rows(records: pa.Table, config: DedupConfig) -> Iterator[NDArray[np.void]]:
-    """Yield what the search for duplicates needs of each batch."""
-    first = 0
-    for batch in records.to_batches():
-        has_type = batch.column("rna_type").to_numpy() != UNKNOWN_NUMBER
-        digests = _view_digests(batch).tobytes()
-        other_strand = None
-        if config.reverse_complement:
-            sequence = batch.column("sequence")
-            offsets = np.frombuffer(sequence.buffers()[1], np.int64)[: batch.num_rows + 1]
-            letters = np.frombuffer(sequence.buffers()[2], np.uint8)[: offsets[-1]]
-            other_strand = hash_reverse_complements(letters, offsets[1:])
-        yield make_rows(digests, has_type, first, other_strand=other_strand)
-        first += batch.num_rows
+def _list_batches(records: pa.Table) -> list[tuple[int, int]]:
+    """Return the number and the first record of each batch."""
+    sizes = [batch.num_rows for batch in records.to_batches()]
+    return list(enumerate(np.cumsum([0, *sizes[:-1]]).tolist()))[: len(sizes)]
+
+
+def _read_rows(
+    steps: Path, config: DedupConfig, batch_and_first: tuple[int, int]
+) -> NDArray[np.void]:
+    """Return what the search for duplicates needs of one batch of the records."""
+    number, first = batch_and_first
+    batch = pa.ipc.open_file(pa.memory_map(str(steps / "records" / RECORDS_NAME))).get_batch(number)
+    has_type = batch.column("rna_type").to_numpy() != UNKNOWN_NUMBER
+    digests = _view_digests(batch).tobytes()
+    other_strand = None
+    if config.reverse_complement:
+        sequence = batch.column("sequence")
+        offsets = np.frombuffer(sequence.buffers()[1], np.int64)[: batch.num_rows + 1]
+        letters = np.frombuffer(sequence.buffers()[2], np.uint8)[: offsets[-1]]
+        other_strand = hash_reverse_complements(letters, offsets[1:])
+    return make_rows(digests, has_type, first, other_strand=other_strand)
+
+
+class _SortedPart(NamedTuple):
+    kept: NDArray[np.int64]
+    """Index of the kept record of each sequence, in the order of the digests."""
+    keys: bytes
+    """What tells one set of sequences from another."""
+    merged: pa.Table
+
+
+def _sort_part(steps: Path, config: DedupConfig, path: Path) -> _SortedPart:
+    """Find the duplicates among the rows of one part."""
+    rows, is_first = sort_rows(np.fromfile(path, ROW))
+    kept, indices = rows[is_first], rows["tag"] >> 2
+    keys = np.stack([kept["high"], kept["low"]], axis=1).astype(">u8").tobytes()
+    if config.reverse_complement:
+        keys += (kept["tag"] & FLIPPED).astype(np.uint8).tobytes()
+    merged = collect_merged(open_records(steps), indices, is_first)
+    return _SortedPart(indices[is_first], keys, merged)
 
 
 def _view_digests(batch: pa.RecordBatch) -> NDArray[np.uint8]:

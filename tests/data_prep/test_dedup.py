@@ -6,12 +6,13 @@ import pytest
 from openrinalmo.data_prep import dedup
 from openrinalmo.data_prep.dedup import (
     FLIPPED,
+    ROW,
     hash_reverse_complements,
     hash_sequence,
     hash_sequences,
-    iter_parts,
     make_rows,
     sort_rows,
+    write_parts,
 )
 from openrinalmo.data_prep.filters import LETTERS, normalise
 from support.sequences import draw_sequence
@@ -40,13 +41,15 @@ def find_unique(tmp_path, sequences, has_type, *, both_strands=False, block=97):
             yield make_rows(hash_sequences(*part), types, first, other_strand=other)
 
     kept, groups = [], []
-    for part in iter_parts(iter_blocks(), len(sequences), tmp_path):
-        rows, is_first = sort_rows(part)
+    parts = write_parts(iter_blocks(), len(sequences), tmp_path)
+    assert sorted(tmp_path.iterdir()) == parts
+    for part in parts:
+        rows, is_first = sort_rows(np.fromfile(part, ROW))
+        part.unlink()
         indices = (rows["tag"] >> 2).tolist()
         kept += [index for index, first in zip(indices, is_first, strict=True) if first]
         for index, first in zip(indices, is_first, strict=True):
             groups.append([index]) if first else groups[-1].append(index)
-    assert not list(tmp_path.iterdir()), "the parts are removed"
     return kept, groups
 
 

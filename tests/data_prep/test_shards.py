@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from openrinalmo.data_prep.shards import (
     verify_shards,
     write_shards,
 )
-from support.tiny_data import write_tiny_data
+from support.tiny_data import take_rows, write_tiny_data
 
 TRAIN = [
     [("a1", "ACGUACGUACGUACGUA", "tRNA"), ("a2", "ACGUACGUACGUACGU", "tRNA")],
@@ -151,7 +152,13 @@ def test_writer_refuses_a_scattered_cluster(tmp_path):
     folder = write_tiny_data(tmp_path, train=scattered, validation=VALIDATION)
     records = pa.ipc.open_file(folder / SHARDS_FOLDER / "train-00000.arrow").read_all()
     with pytest.raises(ValueError, match="must be adjacent"):
-        write_shards(tmp_path / "x", "train", records=records, order=np.array([2, 1, 3]))
+        write_shards(
+            tmp_path / "x",
+            "train",
+            records=records,
+            order=np.array([2, 1, 3]),
+            take=partial(take_rows, records),
+        )
 
 
 def test_empty_split_opens(tmp_path):
@@ -166,6 +173,7 @@ def test_gathers_from_a_chunked_table(tmp_path):
     records = pa.ipc.open_file(folder / SHARDS_FOLDER / "train-00000.arrow").read_all()
     chunked = pa.concat_tables([records.slice(3), records.slice(0, 1), records.slice(1, 2)])
     order = np.array([4, 2, 3, 1, 0])
-    write_shards(tmp_path / "x", "train", records=chunked, order=order)
+    take = partial(take_rows, chunked)
+    write_shards(tmp_path / "x", "train", records=chunked, order=order, take=take)
     written = pa.ipc.open_file(tmp_path / "x" / SHARDS_FOLDER / "train-00000.arrow").read_all()
     assert written.to_pylist() == chunked.take(order).to_pylist()

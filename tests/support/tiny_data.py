@@ -1,5 +1,6 @@
 """Small prepared data folders, written with the real shard writer."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from openrinalmo.data_prep.shards import (
     FORMAT_VERSION,
     SHARD_SCHEMA,
     SPLITS,
+    gather,
     write_manifest,
     write_shards,
 )
@@ -50,9 +52,21 @@ def write_tiny_data(
     for split in SPLITS:
         order = np.flatnonzero([row[0] == split for row in rows])
         shards = write_shards(
-            folder, split, records=records, order=order, max_shard_nt=max_shard_nt
+            folder,
+            split,
+            records=records,
+            order=order,
+            take=partial(take_rows, records),
+            max_shard_nt=max_shard_nt,
         )
         splits[split] = {"shards": shards}
     manifest = {"format_version": FORMAT_VERSION, "rna_types": rna_types, "splits": splits}
     write_manifest(folder, manifest)
     return folder
+
+
+def take_rows(records: pa.Table, rows: np.ndarray, clusters: np.ndarray) -> pa.Table:
+    """Return rows of a table that has the shards' columns, as the writer asks for them."""
+    taken = gather(records, rows)
+    assert taken.column("cluster").to_numpy().tolist() == clusters.tolist()
+    return taken
