@@ -83,7 +83,7 @@ data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to 
 audit: install ## what BENCHMARKS (files or folders) share with CORPUS, into AUDIT_OUT
 	$(BIN)/python data_prep/audit.py $(CORPUS) --benchmarks $(BENCHMARKS) --out $(AUDIT_OUT) $(AUDIT_SETTINGS)
 
-look: install ## WHAT='record ID', 'cluster 5', 'shard FILE', 'type tRNA' or 'report' of CORPUS
+look: install ## WHAT='record ID', 'cluster 5' or its name, 'shard FILE', 'type tRNA' or 'report' of CORPUS
 	$(BIN)/python data_prep/look.py $(CORPUS) $(WHAT)
 
 verify: install ## hash every file of CORPUS again and check what it says

@@ -76,6 +76,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     )
     add("--exclude-identity", type=float, default=exclude.identity, help="that makes it near")
     add("--exclude-coverage", type=float, default=exclude.coverage, help="of the file's sequence")
+    add(
+        "--exclude-min-ungapped-score",
+        type=int,
+        default=exclude.min_ungapped_score,
+        help="of sequences of 100 nt or more, before they are aligned; 0 takes three times as long",
+    )
     add("--min-seq-id", type=float, default=cluster.min_seq_id, help="identity in a cluster")
     add("--coverage", type=float, default=cluster.coverage, help="aligned share in a cluster")
     add("--cov-mode", type=int, default=cluster.cov_mode, help="MMseqs2's; 0: share of both")
@@ -151,6 +157,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             families=tuple(arguments.exclude_family),
             identity=arguments.exclude_identity,
             coverage=arguments.exclude_coverage,
+            min_ungapped_score=arguments.exclude_min_ungapped_score,
             search=SearchConfig(threads=arguments.threads),
         ),
         cluster=ClusterConfig(

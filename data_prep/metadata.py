@@ -54,9 +54,6 @@ class RnaTypes:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def __contains__(self, identifier: str) -> bool:
-        return self.get(identifier) is not None
-
     def get(self, identifier: str) -> str | None:
         """Return the type of one identifier; of many, `find` is some twenty times faster."""
         return self.find([identifier.encode()])[0]

@@ -170,7 +170,7 @@ def _iter_batches(
     config: DataConfig, tally: _Tally, read_blocks: BlockReader, engine: Engine
 ) -> Iterator[pa.RecordBatch]:
     """Yield the accepted records of each block."""
-    metadata = read_rna_types(config.metadata) if config.metadata else {}
+    metadata = read_rna_types(config.metadata) if config.metadata else None
     annotations = Annotations(config.annotations) if config.has_annotations else None
     inputs = engine.flat_map(
         partial(_read_input, read_blocks), partial(_filter_read, config.filter), config.inputs
@@ -189,10 +189,9 @@ def _iter_batches(
                 if annotations:
                     found = annotations.find(path.name, ids)
                     rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
-                if metadata:
-                    names = list(map(bytes.decode, ids))
-                    tally.in_metadata += sum(map(metadata.__contains__, names))
-                    found = map(metadata.get, names)
+                if metadata is not None:
+                    found = metadata.find(ids)
+                    tally.in_metadata += len(found) - found.count(None)
                     rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
                 yield _build_batch(filtered, ids, source, tally.number_types(rna_types))
 
