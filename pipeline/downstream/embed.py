@@ -18,6 +18,10 @@ from ...model.alphabet import encode
 from ...model.encoder import Encoder
 from ...model.weights import load_masked_lm
 
+Reads = Literal["tokens", "specials", "cls", "mean"]
+"""Rows of a sequence: one a nucleotide; the same between those of `<cls>` and `<eos>`; that of
+`<cls>` alone; the mean over nucleotides."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedConfig:
@@ -81,6 +85,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """The encoder of a weights file or a run's folder; the LM head is dropped."""
     loaded = load_masked_lm(path)
     return Checkpoint(loaded.model.encoder, loaded.metadata)
+
+
+def count_rows(reads: Reads, length_nt: int) -> int:
+    """Rows of a sequence of `length_nt` nucleotides."""
+    return {"tokens": length_nt, "specials": length_nt + 2, "cls": 1, "mean": 1}[reads]
+
+
+def select_rows(tokens_LD: Tensor, reads: Reads) -> Tensor:
+    """Rows of one sequence, from those of all its tokens between `<cls>` and `<eos>`."""
+    if reads == "specials":
+        return tokens_LD
+    if reads == "cls":
+        return tokens_LD[:1]
+    if reads == "tokens":
+        return tokens_LD[1:-1]
+    if len(tokens_LD) == 2:
+        raise ValueError("a sequence of no nucleotides has no mean row: drop it")
+    return tokens_LD[1:-1].mean(dim=0, keepdim=True)
 
 
 @torch.inference_mode()
