@@ -112,19 +112,26 @@ def load_published_head(state: Mapping[str, Tensor | float]) -> PublishedHead:
     Keys outside `pred_head.` belong to the encoder and are left alone; among those inside, a
     missing, unexpected or mis-shaped one is a `ValueError` naming it.
     """
-    ours = {
-        key.removeprefix(PUBLISHED_PREFIX): torch.as_tensor(value).float()
-        for key, value in state.items()
-        if key.startswith(PUBLISHED_PREFIX)
-    }
-    weight = ours.get("linear_in.weight")
-    if weight is None or weight.ndim != 2 or weight.shape[1] % 2:
-        found = "absent" if weight is None else f"of shape {tuple(weight.shape)}"
+    weight = state.get(f"{PUBLISHED_PREFIX}linear_in.weight")
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[1] % 2:
+        found = f"of shape {tuple(weight.shape)}" if isinstance(weight, Tensor) else "absent"
         raise ValueError(
             f"{PUBLISHED_PREFIX}linear_in.weight must be ({PAIR_CHANNELS}, 2 * embed_dim), it is "
             f"{found}: give a checkpoint fine-tuned on secondary structure"
         )
     head = BasePairHead(weight.shape[1] // 2)
+    load_head_state(head, state, what="base-pair head")
+    threshold = state.get("threshold")
+    return PublishedHead(head.eval(), None if threshold is None else float(threshold))
+
+
+def load_head_state(head: nn.Module, state: Mapping[str, Tensor | float], *, what: str) -> None:
+    """Copy the keys inside `pred_head.` to `head`, in fp32; all of them, and no others."""
+    ours = {
+        key.removeprefix(PUBLISHED_PREFIX): torch.as_tensor(value).float()
+        for key, value in state.items()
+        if key.startswith(PUBLISHED_PREFIX)
+    }
     expected = {key: tuple(value.shape) for key, value in head.state_dict().items()}
     problems = [f"missing {PUBLISHED_PREFIX}{key}" for key in expected.keys() - ours.keys()]
     problems += [f"unexpected {PUBLISHED_PREFIX}{key}" for key in ours.keys() - expected.keys()]
@@ -134,10 +141,8 @@ def load_published_head(state: Mapping[str, Tensor | float]) -> PublishedHead:
         if key in ours and tuple(ours[key].shape) != shape
     ]
     if problems:
-        raise ValueError(f"no published base-pair head: {'; '.join(sorted(problems))}")
+        raise ValueError(f"no published {what}: {'; '.join(sorted(problems))}")
     head.load_state_dict(ours)
-    threshold = state.get("threshold")
-    return PublishedHead(head.eval(), None if threshold is None else float(threshold))
 
 
 def export_published_head(
