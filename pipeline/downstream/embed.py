@@ -53,7 +53,7 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Representations:
-    """One row per nucleotide, RNA after RNA, without `<cls>` and `<eos>`."""
+    """Rows of every RNA, one after the other: one per nucleotide unless computed otherwise."""
 
     rows_TD: NDArray[np.floating]
     spans: Mapping[int, slice]
@@ -70,10 +70,14 @@ class Representations:
 
 
 def open_representations(path: Path, lengths: Mapping[int, int]) -> Representations:
-    """Map a file of rows into memory; `lengths` are its RNAs, in its order, with nucleotides."""
+    """Map a file of rows into memory; `lengths` are its RNAs, in its order, with their rows.
+
+    Rows are nucleotides, or what `count_rows` says of other kinds.
+    """
     rows_TD = np.load(path, mmap_mode="r")
-    ends = np.cumsum(list(lengths.values())).tolist()
-    assert ends[-1] == len(rows_TD), f"{path} has {len(rows_TD)} rows, not {ends[-1]}"
+    ends = np.cumsum(list(lengths.values()), dtype=np.int64).tolist()
+    num_rows = ends[-1] if ends else 0
+    assert num_rows == len(rows_TD), f"{path} has {len(rows_TD)} rows, not {num_rows}"
     spans = {
         index: slice(end - length, end)
         for (index, length), end in zip(lengths.items(), ends, strict=True)
@@ -105,30 +109,70 @@ def select_rows(tokens_LD: Tensor, reads: Reads) -> Tensor:
     return tokens_LD[1:-1].mean(dim=0, keepdim=True)
 
 
-@torch.inference_mode()
 def embed_sequences(
-    encoder: Encoder, sequences: Sequence[str], config: EmbedConfig, *, device: torch.device
+    encoder: Encoder,
+    sequences: Sequence[str],
+    config: EmbedConfig,
+    *,
+    device: torch.device,
+    reads: Reads = "tokens",
 ) -> NDArray[np.floating]:
     """Rows_TD of `sequences` in their order; each is what the RNA has alone."""
-    encoder = encoder.to(device).eval()
-    encoder.choose_backend(device, next(encoder.parameters()).dtype)
-    starts = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])])
+    starts = find_starts(sequences, reads)
     rows_TD = np.empty((starts[-1], encoder.config.embed_dim), config.dtype)
-    with tqdm(
-        total=int(starts[-1]), desc="embedding", unit="nt", unit_scale=True, disable=None
-    ) as progress:
-        for pack in _iter_packs(sequences, config.max_tokens_per_pack):
-            ids = [encode(sequences[index]) for index in pack]
-            lengths = [len(one) for one in ids]
-            cu_seqlens = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32, device=device)
-            packed_TD = encoder(torch.cat(ids).to(device), cu_seqlens, max(lengths))
-            for index, part in zip(pack, packed_TD.split(lengths), strict=True):
-                rows_TD[starts[index] : starts[index + 1]] = part[1:-1].float().cpu().numpy()
-            progress.update(sum(lengths) - 2 * len(lengths))
+    packs = list(iter_packs(sequences, config.max_tokens_per_pack))
+    for pack in track_packs(packs, sequences):
+        embed_pack(encoder, sequences, pack, reads, device, rows_TD, starts)
     return rows_TD
 
 
-def _iter_packs(sequences: Sequence[str], max_tokens: int) -> Iterator[list[int]]:
+@torch.inference_mode()
+def embed_pack(
+    encoder: Encoder,
+    sequences: Sequence[str],
+    pack: Sequence[int],
+    reads: Reads,
+    device: torch.device,
+    rows_TD: NDArray[np.floating],
+    starts: NDArray[np.int64],
+) -> None:
+    """Write the rows of the sequences `pack` where they begin in `rows_TD`."""
+    encoder = encoder.to(device).eval()
+    encoder.choose_backend(device, next(encoder.parameters()).dtype)
+    ids = [encode(sequences[index]) for index in pack]
+    lengths = [len(one) for one in ids]
+    cu_seqlens = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32, device=device)
+    packed_TD = encoder(torch.cat(ids).to(device), cu_seqlens, max(lengths))
+    for index, tokens_LD in zip(pack, packed_TD.split(lengths), strict=True):
+        rows_LD = select_rows(tokens_LD, reads).float().cpu().numpy()
+        rows_TD[starts[index] : starts[index + 1]] = rows_LD
+
+
+def find_starts(sequences: Sequence[str], reads: Reads) -> NDArray[np.int64]:
+    """Row at which each sequence begins, and the number of all."""
+    counts = [count_rows(reads, len(sequence)) for sequence in sequences]
+    return np.cumsum([0, *counts], dtype=np.int64)
+
+
+def track_packs(
+    packs: Sequence[list[int]], sequences: Sequence[str], num_done: int = 0
+) -> Iterator[list[int]]:
+    """Yield the packs from `num_done` on, with a bar of nucleotides."""
+    sizes = [sum(len(sequences[index]) for index in pack) for pack in packs]
+    with tqdm(
+        total=sum(sizes),
+        initial=sum(sizes[:num_done]),
+        desc="embedding",
+        unit="nt",
+        unit_scale=True,
+        disable=None,
+    ) as progress:
+        for pack, size in zip(packs[num_done:], sizes[num_done:], strict=True):
+            yield pack
+            progress.update(size)
+
+
+def iter_packs(sequences: Sequence[str], max_tokens: int) -> Iterator[list[int]]:
     """Indices in packs of at most `max_tokens`, longest first: neighbours are of like length."""
     pack: list[int] = []
     num_tokens = 0

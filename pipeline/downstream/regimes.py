@@ -1,143 +1,50 @@
-"""Fit a head, and as much of the encoder as the regime says, on any task: one loop for all.
+"""Fit a head, and as much of the encoder as the regime says, on any task: one loop for all."""
 
-`frozen` trains the head alone; `linear` does the same and says that the head is one linear map;
-`lora` trains adapters beside it; `full` trains the encoder's own weights, unfrozen gradually.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from tqdm import tqdm
 
-from ...model.encoder import Encoder
-from .embed import Representations
-from .lora import LoraConfig
-from .row_readers import PackedRows, Reads, RowReader
-from .unfreezing import Stage, UnfreezingConfig
+from .fit_batches import BatchPlan, Step, split_packs
+from .fit_state import FitLog, FitState
+from .regime_config import Regime, RegimeConfig
+from .task_model import (
+    ParamGroup,
+    TaskModel,
+    begin_epoch,
+    build_param_groups,
+    build_task_model,
+    predict,
+)
 
-Regime = Literal["frozen", "linear", "lora", "full"]
+__all__ = [  # all that a task needs, from one place
+    "FitLog",
+    "Regime",
+    "RegimeConfig",
+    "TaskModel",
+    "build_task_model",
+    "fit",
+    "predict",
+]
 
+ComputeLoss = Callable[[TaskModel, Sequence[int]], Tensor]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegimeConfig:
-    """What trains, how long, on what batches; the defaults are those of published structure."""
-
-    regime: Regime = "frozen"
-    epochs: int = 10
-    """Passes over the training examples."""
-    max_steps: int = 0
-    """Optimizer updates after which the fit ends even if epochs are left; 0 is no limit."""
-    batch_sequences: int = 1
-    """Examples of one update; published: 1 structure, 64 (ribosome load, families)."""
-    batch_tokens: int = 0
-    """Tokens, with `<cls>` and `<eos>`, at which an update's batch is full earlier; 0: no limit."""
-    max_tokens_per_pack: int = 8192
-    """Tokens that go through encoder and head at once; a larger batch accumulates gradients."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    peak_lr: float = 5e-4
-    weight_decay: float = 0.0
-    """Of `adamw`; published: 1e-6 for splice sites, 0.01 for families."""
-    lr_schedule: Literal["linear", "constant"] = "linear"
-    final_lr_ratio: float = 0.1
-    """`linear` falls to this share of `peak_lr` and stays there."""
-    decay_steps: int = 0
-    """Updates until there; 0 is the length of the fit. Published: 7000 (structure), 5000 (ribosome
-    load)."""
-    max_grad_norm: float = 0.0
-    """Gradients are scaled down to this norm; 0 leaves them, as published."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """What the encoder computes in; auto is bf16 on a GPU. Head and stored weights are fp32."""
-    choose: Literal["last", "best-validation"] = "last"
-    """Which weights are kept; published: the last."""
-    validate_every_epochs: int = 1
-    seed: int = 0
-    """Decides the order of examples, dropout, and what adapters begin as."""
-    save_every_steps: int = 0
-    """Updates between saved states; 0 goes by time alone."""
-    save_every_seconds: float = 300.0
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    unfreezing: UnfreezingConfig = field(default_factory=UnfreezingConfig)
-
-
-class TaskModel(nn.Module):
-    """A head and what it reads: rows computed once, or an encoder's, whichever is right now."""
-
-    def __init__(
-        self,
-        head: nn.Module,
-        reader: RowReader,
-        *,
-        encoder: Encoder | None = None,
-        frozen_reader: RowReader | None = None,
-    ) -> None:
-        """`frozen_reader` is read instead of `reader` while nothing of `encoder` trains."""
-        super().__init__()
-        self.head = head
-        self.encoder = encoder
-
-    @property
-    def reader(self) -> RowReader:
-        """What the head reads now."""
-        raise NotImplementedError
-
-    def read(self, indices: Sequence[int]) -> PackedRows:
-        """Rows of the sequences `indices`; `.split()` gives those of each."""
-        return self.reader(indices)
-
-    def forward(self, indices: Sequence[int]) -> Tensor:
-        """Outputs of a head that takes (rows_TD, cu_seqlens)."""
-        return self.head(*self.read(indices))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FitLog:
-    """What a fit looked like."""
-
-    losses: tuple[float, ...]
-    """Mean loss over the examples of each step."""
-    validation: tuple[tuple[int, float], ...]
-    """(steps done, what `validate` returned)."""
-    step: int
-    """Steps that the kept weights have seen."""
-    num_trained: int
-    """Parameters that trained in the end, head included."""
-    seconds: float
-    """Of all runs, if it was resumed."""
-
-
-def build_task_model(
-    head: nn.Module,
-    encoder: Encoder,
-    sequences: Mapping[int, str] | Sequence[str],
-    config: RegimeConfig,
-    *,
-    reads: Reads,
-    device: torch.device,
-    representations: Representations | None = None,
-) -> TaskModel:
-    """A model for the regime on `device`; lora gets its adapters here.
-
-    `representations`, the same rows computed once, serve all phases in which only the head trains.
-    The encoder is changed by `lora` and `full`: give each fit its own (`copy.deepcopy`).
-    """
-    raise NotImplementedError
-
-
-def build_param_groups(
-    model: TaskModel, stages: Sequence[Stage], config: RegimeConfig
-) -> list[dict[str, object]]:
-    """Groups for the optimizer: the head, then what each stage unfreezes, with `lr_ratio`."""
-    raise NotImplementedError
+_WITHOUT_INFLUENCE = ("save_every_steps", "save_every_seconds")
 
 
 def fit(
     model: TaskModel,
     train: Sequence[int],
     lengths: Mapping[int, int],
-    compute_loss: Callable[[TaskModel, Sequence[int]], Tensor],
+    compute_loss: ComputeLoss,
     config: RegimeConfig,
     *,
     folder: Path,
@@ -152,6 +59,129 @@ def fit(
     by index. `validate` returns a number, higher is better; it sees the model in `eval` mode
     without gradients. State is kept under `folder/key`: a killed fit goes on from there, and a
     finished one is read back without training, so `key` must change with all that decides the
-    numbers (data, encoder, head's first weights, task). No global random state is used or changed.
+    numbers and is not in `config` (data, encoder, task). No global random state is used or changed.
     """
-    raise NotImplementedError
+    if not train:
+        raise ValueError("no example to fit on: the training set is empty")
+    if config.choose == "best-validation" and validate is None:
+        raise ValueError("regime.choose=best-validation takes a validation set, there is none")
+    plan = BatchPlan(
+        train=train,
+        lengths=lengths,
+        max_sequences=config.batch_sequences,
+        max_tokens=config.batch_tokens,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
+    groups = build_param_groups(model, config)
+    state = FitState(
+        folder / key,
+        _identify(model, plan, config),
+        head=model.head,
+        parameters={name: one for group in groups for name, one in group.parameters.items()},
+        optimizer=_build_optimizer(groups, config),
+    )
+    state.resume()
+    num_steps = plan.count_steps()
+    num_steps = min(num_steps, config.max_steps or num_steps)
+    if not state.is_finished:
+        steps = itertools.islice(plan.iter_steps(state.step), num_steps - state.step)
+        epoch = -1
+        for step in tqdm(
+            steps, total=num_steps, initial=state.step, desc="fitting", unit="step", disable=None
+        ):
+            if step.epoch != epoch:
+                epoch = step.epoch
+                begin_epoch(model, groups, step.epoch)
+                model.train()
+            _set_lr(state.optimizer, config, step.number, num_steps)
+            with _seeded(config.seed, step.number, device):
+                state.add_loss(_update(model, state.optimizer, step, lengths, compute_loss, config))
+            if validate is not None and _is_validated(step, config, num_steps):
+                value = _run_validation(model, validate)
+                state.add_validation(value, keeps_best=config.choose == "best-validation")
+            if state.is_due(steps=config.save_every_steps, seconds=config.save_every_seconds):
+                state.save()
+        state.finish()
+    begin_epoch(model, groups, next(plan.iter_steps(num_steps - 1)).epoch)
+    model.eval()
+    return state.build_log()
+
+
+def _update(
+    model: TaskModel,
+    optimizer: torch.optim.Optimizer,
+    step: Step,
+    lengths: Mapping[int, int],
+    compute_loss: ComputeLoss,
+    config: RegimeConfig,
+) -> Tensor:
+    """One update; returns the mean loss of the batch, which does not depend on its packs."""
+    losses = []
+    for pack in split_packs(step.batch, lengths, max_tokens=config.max_tokens_per_pack):
+        loss = compute_loss(model, pack) * (len(pack) / len(step.batch))
+        loss.backward()
+        losses.append(loss.detach().float())
+    if config.max_grad_norm:
+        trained = [one for group in optimizer.param_groups for one in group["params"]]
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    return torch.stack(losses).sum()
+
+
+def _set_lr(
+    optimizer: torch.optim.Optimizer, config: RegimeConfig, step: int, num_steps: int
+) -> None:
+    """A pure function of the step: nothing of a schedule needs saving."""
+    for group in optimizer.param_groups:
+        share = config.compute_lr_share(step, num_steps)
+        group["lr"] = config.peak_lr * share * group["lr_ratio"]
+
+
+def _run_validation(model: TaskModel, validate: Callable[[TaskModel], float]) -> float:
+    model.eval()
+    with torch.no_grad():
+        value = validate(model)
+    model.train()
+    return value
+
+
+def _is_validated(step: Step, config: RegimeConfig, num_steps: int) -> bool:
+    is_due = step.ends_epoch and (step.epoch + 1) % config.validate_every_epochs == 0
+    return is_due or step.number == num_steps - 1
+
+
+def _build_optimizer(groups: Sequence[ParamGroup], config: RegimeConfig) -> torch.optim.Optimizer:
+    """All groups at once: one that does not train yet has no gradients, and is passed over."""
+    settings = [
+        {"params": list(group.parameters.values()), "lr_ratio": group.lr_ratio} for group in groups
+    ]
+    if config.optimizer == "adam":
+        return torch.optim.Adam(settings, lr=config.peak_lr)
+    return torch.optim.AdamW(settings, lr=config.peak_lr, weight_decay=config.weight_decay)
+
+
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Draws of a step, dropout and kernels' seeds, are a function of (seed, step) alone."""
+    drawn = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint32)[0])
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        torch.default_generator.manual_seed(drawn)
+        if is_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(drawn)
+        yield
+
+
+def _identify(model: TaskModel, plan: BatchPlan, config: RegimeConfig) -> str:
+    """Hash of all that decides the fit, as far as this loop can see it."""
+    settings = {
+        name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE
+    }
+    examples = [(index, plan.lengths[index]) for index in plan.train]
+    digest = hashlib.sha256(json.dumps([settings, examples], sort_keys=True).encode())
+    for name, tensor in sorted(model.head.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

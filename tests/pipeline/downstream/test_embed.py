@@ -7,6 +7,7 @@ import torch
 from openrinalmo.model.alphabet import encode
 from openrinalmo.pipeline.downstream.embed import (
     EmbedConfig,
+    count_rows,
     embed_sequences,
     load_checkpoint,
     open_representations,
@@ -55,6 +56,31 @@ def test_checkpoint_is_identified(tmp_path):
     assert first.sha256 != second.sha256
     assert first.metadata["run"] == "toy"
     assert not first.encoder.training
+
+
+@pytest.mark.parametrize(
+    ("reads", "select"),
+    [
+        ("specials", lambda rows_LD: rows_LD),
+        ("cls", lambda rows_LD: rows_LD[:1]),
+        ("mean", lambda rows_LD: rows_LD[1:-1].mean(axis=0, keepdims=True)),
+    ],
+)
+def test_other_kinds_of_rows(encoder, reads, select):
+    config = EmbedConfig(max_tokens_per_pack=20)
+    device = torch.device("cpu")
+    rows = embed_sequences(encoder, SEQUENCES, config, device=device, reads=reads)
+    expected = []
+    for ids in map(encode, SEQUENCES):
+        with torch.no_grad():
+            alone = encoder(ids, torch.tensor([0, len(ids)], dtype=torch.int32), len(ids))
+        expected.append(select(alone.numpy()))
+        assert len(expected[-1]) == count_rows(reads, len(ids) - 2)
+    np.testing.assert_allclose(rows, np.concatenate(expected), rtol=0, atol=1e-5)
+
+
+def test_no_sequences_have_no_rows(encoder):
+    assert embed_sequences(encoder, [], EmbedConfig(), device=torch.device("cpu")).shape == (0, 8)
 
 
 def test_budget_is_checked():
