@@ -46,14 +46,14 @@ class MeanHead(nn.Module):
         return self.linear(self.dropout(means_ND))
 
 
-def build_model(config, *, encoder=None, head_dropout=0.0, reads="tokens", representations=None):
+def build_model(config, *, encoder=None, head_dropout=0.0, representations=None):
     """A model for the regime on a copy of the encoder."""
     return build_task_model(
         MeanHead(dropout=head_dropout),
         copy.deepcopy(encoder or build_encoder()),
         SEQUENCES,
         config,
-        reads=reads,
+        reads="tokens",
         device=CPU,
         representations=representations,
     )

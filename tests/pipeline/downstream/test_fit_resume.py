@@ -25,8 +25,15 @@ def build_config(regime, **changes):
     return RegimeConfig(regime=regime, **{**settings, **changes})
 
 
-def run_fit(config, folder, *, kill_at=None, key="fit"):
-    """Log and weights of a fit, or None if it is killed in its `kill_at`-th loss."""
+def run_fit(config, folder, *, key="fit"):
+    """Log and weights of a fit, and how many losses it computed."""
+    done = run_killed(config, folder, kill_at=0, key=key)
+    assert done is not None
+    return done
+
+
+def run_killed(config, folder, *, kill_at, key="fit"):
+    """The same, or None if it is killed in its `kill_at`-th loss."""
     model = build_model(config, head_dropout=0.3)
     calls = []
 
@@ -73,7 +80,7 @@ def test_killed_again_and_again_equals_uninterrupted(regime, choose, tmp_path):
     assert len(whole[0].losses) == 9
     resumed = None
     for _ in range(9):
-        resumed = run_fit(config, tmp_path / "killed", kill_at=3)
+        resumed = run_killed(config, tmp_path / "killed", kill_at=3)
         if resumed:
             break
     assert resumed
@@ -85,7 +92,7 @@ def test_killed_again_and_again_equals_uninterrupted(regime, choose, tmp_path):
 def test_steps_since_the_last_save_are_repeated(every, tmp_path):
     config = build_config("full", save_every_steps=every)
     whole = run_fit(config, tmp_path / "whole")
-    assert run_fit(config, tmp_path / "killed", kill_at=8) is None
+    assert run_killed(config, tmp_path / "killed", kill_at=8) is None
     resumed = run_fit(config, tmp_path / "killed")
     assert resumed[2] == 9 - 7 // every * every
     assert_same(resumed, whole)
@@ -112,8 +119,8 @@ def test_how_often_is_saved_does_not_matter_and_other_settings_are_refused(tmp_p
 
 def test_one_state_is_kept_and_time_saves_too(tmp_path):
     config = build_config("frozen", save_every_steps=0, save_every_seconds=0.0)
-    assert run_fit(config, tmp_path, kill_at=5) is None
+    assert run_killed(config, tmp_path, kill_at=5) is None
     assert [path.name for path in (tmp_path / "fit").iterdir()] == ["4"]
     rare = build_config("frozen", save_every_steps=0)
-    assert run_fit(rare, tmp_path, kill_at=5, key="rare") is None
+    assert run_killed(rare, tmp_path, kill_at=5, key="rare") is None
     assert not (tmp_path / "rare").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from openrinalmo.model.alphabet import encode
-from openrinalmo.model.encoder import Encoder, build_encoder_config
+from openrinalmo.model.encoder import Encoder, EncoderBlock, build_encoder_config
 from openrinalmo.model.feed_forward import FeedForward
 from openrinalmo.pipeline.downstream.lora import (
     LoraConfig,
@@ -44,9 +44,8 @@ def test_adapters_change_nothing_at_first(feed_forward):
     config = LoraConfig(rank=3, every=1, dropout=0.5, feed_forward=feed_forward)
     inject_lora(encoder, config, seed=0)
     assert torch.equal(run(encoder), before)
-    encoder.blocks[0].attention.qkv.lora.up_OR.data.normal_(
-        generator=torch.Generator().manual_seed(1)
-    )
+    up_OR = encoder.get_parameter("blocks.0.attention.qkv.lora.up_OR")
+    up_OR.data.normal_(generator=torch.Generator().manual_seed(1))
     assert (run(encoder) - before).abs().max() > 1e-3
 
 
@@ -55,10 +54,11 @@ def test_an_adapter_is_a_low_rank_update_of_the_weight():
     plain = copy.deepcopy(encoder)
     inject_lora(encoder, LoraConfig(rank=2, alpha=6.0, every=2), seed=0)
     train_a_little(encoder)
-    adapter = encoder.blocks[1].attention.qkv.lora
-    plain.blocks[1].attention.qkv.weight.data += 3.0 * adapter.up_OR @ adapter.down_RI
-    adapter = encoder.blocks[1].attention.out.lora
-    plain.blocks[1].attention.out.weight.data += 3.0 * adapter.up_OR @ adapter.down_RI
+    for name in ("blocks.1.attention.qkv", "blocks.1.attention.out"):
+        up_OR, down_RI = (
+            encoder.get_parameter(f"{name}.lora.{one}") for one in ("up_OR", "down_RI")
+        )
+        plain.get_parameter(f"{name}.weight").data += 3.0 * up_OR @ down_RI
     torch.testing.assert_close(run(encoder), run(plain), rtol=0, atol=1e-5)
 
 
@@ -76,6 +76,7 @@ def test_merged_equals_unmerged_and_is_a_plain_encoder(ffn_dim):
     assert encoder.state_dict().keys() == plain.state_dict().keys()
     assert [type(one) for one in encoder.modules()] == [type(one) for one in plain.modules()]
     for block in encoder.blocks:
+        assert isinstance(block, EncoderBlock)
         assert isinstance(block.feed_forward, FeedForward)
         stored = block.feed_forward.out.shape[1]
         assert not block.feed_forward.out[:, ffn_dim:].any()
@@ -101,7 +102,7 @@ def test_published_choice_is_a_five_hundredth_of_giga():
     with torch.device("meta"):
         encoder = Encoder(build_encoder_config("giga"))
     total = sum(parameter.numel() for parameter in encoder.parameters())
-    names = inject_lora_on_meta(encoder)
+    names = inject_lora(encoder, LoraConfig(), seed=0)
     adapters = sum(parameter.numel() for parameter in find_adapters(encoder).values())
     # A is (16, 1280), B is (3840, 16) and (1280, 16), in 11 of 33 blocks.
     assert adapters == 11 * 16 * (2 * 1280 + 3840 + 1280)
@@ -110,10 +111,6 @@ def test_published_choice_is_a_five_hundredth_of_giga():
     assert blocks == list(range(2, 33, 3))
     trained = {name for name, one in encoder.named_parameters() if one.requires_grad}
     assert trained == set(names)
-
-
-def inject_lora_on_meta(encoder):
-    return inject_lora(encoder, LoraConfig(), seed=0)
 
 
 def test_a_seed_decides_the_adapters_and_global_random_state_is_untouched():

@@ -18,10 +18,16 @@ TENSORS = {
 FACTS = {"losses": [0.1 + 0.2, 1 / 3], "identity": "x"}
 
 
+def read(folder):
+    snapshot = read_snapshot(folder)
+    assert snapshot is not None
+    return snapshot
+
+
 def test_what_is_written_is_read_to_the_last_bit(tmp_path):
     assert read_snapshot(tmp_path / "fit") is None
     write_snapshot(tmp_path / "fit", "12", TENSORS, FACTS)
-    snapshot = read_snapshot(tmp_path / "fit")
+    snapshot = read(tmp_path / "fit")
     assert snapshot.facts == FACTS
     assert snapshot.tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
@@ -37,9 +43,9 @@ def test_the_latest_counts_and_the_finished_above_all(tmp_path):
         (tmp_path / name / name).rename(tmp_path / f"{name}.kept")
         (tmp_path / name).rmdir()
         (tmp_path / f"{name}.kept").rename(tmp_path / name)
-    assert read_snapshot(tmp_path).facts == {"step": "10"}
+    assert read(tmp_path).facts == {"step": "10"}
     write_snapshot(tmp_path, FINISHED, TENSORS, FACTS)
-    assert read_snapshot(tmp_path).is_finished
+    assert read(tmp_path).is_finished
     assert [path.name for path in tmp_path.iterdir()] == [FINISHED]
 
 
@@ -47,7 +53,7 @@ def test_half_written_is_not_there_and_is_cleaned_up(tmp_path):
     write_snapshot(tmp_path, "3", TENSORS, FACTS)
     (tmp_path / "4.partial").mkdir()
     (tmp_path / "4.partial" / "tensors.safetensors").write_bytes(b"half")
-    assert read_snapshot(tmp_path).facts == FACTS
+    assert read(tmp_path).facts == FACTS
     write_snapshot(tmp_path, "4", TENSORS, FACTS)
     assert [path.name for path in tmp_path.iterdir()] == ["4"]
 
