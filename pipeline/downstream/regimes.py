@@ -73,7 +73,10 @@ def fit(
         epochs=config.epochs,
         seed=config.seed,
     )
-    groups = build_param_groups(model, config)
+    num_steps = plan.count_steps()
+    num_steps = min(num_steps, config.max_steps or num_steps)
+    last_epoch = next(plan.iter_steps(num_steps - 1)).epoch
+    groups = build_param_groups(model, config, last_epoch=last_epoch)
     state = FitState(
         folder / key,
         _identify(model, plan, config),
@@ -82,8 +85,6 @@ def fit(
         optimizer=_build_optimizer(groups, config),
     )
     state.resume()
-    num_steps = plan.count_steps()
-    num_steps = min(num_steps, config.max_steps or num_steps)
     if not state.is_finished:
         steps = itertools.islice(plan.iter_steps(state.step), num_steps - state.step)
         epoch = -1
@@ -92,7 +93,7 @@ def fit(
         ):
             if step.epoch != epoch:
                 epoch = step.epoch
-                begin_epoch(model, groups, step.epoch)
+                begin_epoch(model, groups, epoch)
                 model.train()
             _set_lr(state.optimizer, config, step.number, num_steps)
             with _seeded(config.seed, step.number, device):
@@ -103,7 +104,7 @@ def fit(
             if state.is_due(steps=config.save_every_steps, seconds=config.save_every_seconds):
                 state.save()
         state.finish()
-    begin_epoch(model, groups, next(plan.iter_steps(num_steps - 1)).epoch)
+    begin_epoch(model, groups, last_epoch)
     model.eval()
     return state.build_log()
 

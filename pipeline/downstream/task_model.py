@@ -106,8 +106,10 @@ class ParamGroup:
     """By name in the `TaskModel`."""
 
 
-def build_param_groups(model: TaskModel, config: RegimeConfig) -> list[ParamGroup]:
-    """The head, then what else trains at some epoch of the fit, in order of epoch."""
+def build_param_groups(
+    model: TaskModel, config: RegimeConfig, *, last_epoch: int
+) -> list[ParamGroup]:
+    """The head, then what else trains by `last_epoch`, counted from 0, in order of epoch."""
     head = {
         f"head.{name}": parameter
         for name, parameter in model.head.named_parameters()
@@ -124,10 +126,11 @@ def build_param_groups(model: TaskModel, config: RegimeConfig) -> list[ParamGrou
             raise ValueError("regime lora trains adapters and the encoder has none: inject_lora")
         return [*groups, ParamGroup(epoch=0, lr_ratio=1.0, parameters=adapters)]
     stages = plan_unfreezing(config.unfreezing, len(model.encoder.blocks))
-    if stages[0].epoch >= config.epochs:
+    if stages[0].epoch > last_epoch:
         raise ValueError(
-            f"regime full unfreezes the encoder at epoch {stages[0].epoch} and the fit ends after "
-            f"{config.epochs}: raise regime.epochs or lower regime.unfreezing.every_epochs"
+            f"regime full unfreezes the encoder after {stages[0].epoch} epochs and the fit ends in "
+            f"epoch {last_epoch + 1}: raise regime.epochs or regime.max_steps, or lower "
+            "regime.unfreezing.every_epochs"
         )
     return groups + [
         ParamGroup(
@@ -136,7 +139,7 @@ def build_param_groups(model: TaskModel, config: RegimeConfig) -> list[ParamGrou
             parameters=_find_stage_parameters(model.encoder, stage),
         )
         for stage in stages
-        if stage.epoch < config.epochs
+        if stage.epoch <= last_epoch
     ]
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from openrinalmo.model.alphabet import encode
-from openrinalmo.model.encoder import Encoder, EncoderBlock, build_encoder_config
+from openrinalmo.model.encoder import Encoder, EncoderBlock, EncoderConfig, build_encoder_config
 from openrinalmo.model.feed_forward import FeedForward
+from openrinalmo.model.weights import build_random_twin, load_masked_lm, save_masked_lm
 from openrinalmo.pipeline.downstream.lora import (
     LoraConfig,
     find_adapters,
@@ -83,6 +84,17 @@ def test_merged_equals_unmerged_and_is_a_plain_encoder(ffn_dim):
         for first in (0, stored):
             rows = slice(first + ffn_dim, first + stored)
             assert not block.feed_forward.activated_and_gate[rows].any()
+
+
+def test_a_merged_encoder_is_exported_as_any_other(tmp_path):
+    config = EncoderConfig(embed_dim=8, num_blocks=2, num_heads=2)
+    model = build_random_twin(config, 0)
+    inject_lora(model.encoder, ADAPTED, seed=0)
+    train_a_little(model.encoder)
+    merge_lora(model.encoder)
+    save_masked_lm(model, tmp_path / "model.safetensors", {})
+    loaded = load_masked_lm(tmp_path / "model.safetensors").model
+    assert torch.equal(run(loaded.encoder), run(model.encoder))
 
 
 def test_what_a_plain_encoder_and_a_copy_share_survives_a_deep_copy():

@@ -1,6 +1,7 @@
 """What each regime trains, by which update, on which loss; everything else stays as it was."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from openrinalmo.pipeline.downstream.embed import (
 from openrinalmo.pipeline.downstream.lora import LoraConfig, find_adapters
 from openrinalmo.pipeline.downstream.regimes import RegimeConfig, fit, predict
 from openrinalmo.pipeline.downstream.row_readers import EncoderRows
-from openrinalmo.pipeline.downstream.task_model import TaskModel, build_param_groups
+from openrinalmo.pipeline.downstream.task_model import TaskModel
 from openrinalmo.pipeline.downstream.unfreezing import UnfreezingConfig
 from support.regimes import (
     CPU,
@@ -220,6 +221,22 @@ def test_a_seed_decides_everything_and_global_random_state_is_untouched(regime, 
     assert logs[0].losses != logs[2].losses
 
 
+def test_every_step_draws_anew_and_every_fit_the_same(tmp_path):
+    drawn = []
+
+    def compute_loss(model, indices):
+        drawn.append(torch.rand(()).item())
+        return squared_error(model, indices)
+
+    config = build_config("frozen", max_tokens_per_pack=1)
+    for key in ("one", "other"):
+        model = build_model(config)
+        fit(model, EVERYONE, LENGTHS, compute_loss, config, folder=tmp_path, key=key, device=CPU)
+    once, again = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
+    assert once == again
+    assert len(set(once)) == len(once) == 2 * len(EVERYONE)
+
+
 def test_dropout_is_the_encoders_own_and_only_where_it_trains(tmp_path):
     first_losses = {}
     for regime in ("frozen", "lora", "full"):
@@ -285,8 +302,11 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="encoder has none: inject_lora"):
         run_fit(build_model(config), lora, tmp_path)
     late = build_config("full", unfreezing=UnfreezingConfig(schedule="structure"))
-    with pytest.raises(ValueError, match="at epoch 3 and the fit ends after 2"):
-        build_param_groups(build_model(late), late)
+    with pytest.raises(ValueError, match="after 3 epochs and the fit ends in epoch 2"):
+        run_fit(build_model(late), late, tmp_path)
+    short = replace(late, epochs=9, max_steps=9)  # three steps an epoch
+    with pytest.raises(ValueError, match=r"the fit ends in epoch 3: raise .* regime.max_steps"):
+        run_fit(build_model(short), short, tmp_path)
     with pytest.raises(ValueError, match="trains an encoder and the model has none"):
         run_fit(TaskModel(MeanHead(), build_model(config).reader), lora, tmp_path)
     wild = build_config("frozen", peak_lr=1e30)
