@@ -99,7 +99,9 @@ def fit(
             with _seeded(config.seed, step.number, device):
                 state.add_loss(_update(model, state.optimizer, step, lengths, compute_loss, config))
             if validate is not None and _is_validated(step, config, num_steps):
-                value = _run_validation(model, validate)
+                model.eval()  # until the next epoch begins: no other step follows
+                with torch.no_grad():
+                    value = validate(model)
                 state.add_validation(value, keeps_best=config.choose == "best-validation")
             if state.is_due(steps=config.save_every_steps, seconds=config.save_every_seconds):
                 state.save()
@@ -140,15 +142,8 @@ def _set_lr(
         group["lr"] = config.peak_lr * share * group["lr_ratio"]
 
 
-def _run_validation(model: TaskModel, validate: Callable[[TaskModel], float]) -> float:
-    model.eval()
-    with torch.no_grad():
-        value = validate(model)
-    model.train()
-    return value
-
-
 def _is_validated(step: Step, config: RegimeConfig, num_steps: int) -> bool:
+    """At the end of some epochs, and of the fit."""
     is_due = step.ends_epoch and (step.epoch + 1) % config.validate_every_epochs == 0
     return is_due or step.number == num_steps - 1
 

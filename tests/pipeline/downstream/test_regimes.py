@@ -200,7 +200,7 @@ def test_rows_computed_once_give_the_fit_of_rows_computed_each_time(tmp_path):
 
 
 def test_predictions_do_not_depend_on_packs_and_come_in_order():
-    model = build_model(build_config("frozen"))
+    model = build_model(build_config("frozen"), head_dropout=0.5).train()
     alone = np.concatenate([predict(model, [index], LENGTHS) for index in (4, 0, 2)])
     for max_tokens in (1, 15, 8192):
         together = predict(model, [4, 0, 2], LENGTHS, max_tokens_per_pack=max_tokens)
@@ -249,6 +249,17 @@ def test_dropout_is_the_encoders_own_and_only_where_it_trains(tmp_path):
     assert first_losses["lora0.0"] == pytest.approx(first_losses["frozen0.0"], rel=1e-5)
     assert first_losses["lora0.5"] != pytest.approx(first_losses["frozen0.0"], rel=1e-3)
     assert first_losses["full0.5"] != pytest.approx(first_losses["frozen0.0"], rel=1e-3)
+
+
+def test_a_frozen_encoder_is_frozen_whatever_it_came_with(tmp_path):
+    losses = []
+    for key, dropout in (("without", 0.0), ("with", 0.5)):
+        model = build_model(build_config("frozen"), encoder=build_encoder(dropout=dropout))
+        encoder_of(model).requires_grad_(True)
+        losses.append(run_fit(model, build_config("frozen"), tmp_path, key=key).losses)
+        assert not model.encoder_trains
+        assert all(one.grad is None for one in encoder_of(model).parameters())
+    assert losses[0] == losses[1]
 
 
 def test_best_validation_keeps_the_first_best_and_last_keeps_the_last(tmp_path):
