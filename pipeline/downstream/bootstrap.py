@@ -1,6 +1,6 @@
-"""Percentile bootstrap intervals of means, seeded: over sequences, or over families."""
+"""Percentile bootstrap intervals, seeded: over sequences, over families, or over both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class BootstrapConfig:
 
 
 class Estimate(NamedTuple):
-    """A mean and the interval its resamples fall into."""
+    """A mean, or another metric, and the interval its resamples fall into."""
 
     mean: float
     low: float
@@ -38,10 +38,71 @@ def estimate_mean(values: Sequence[float] | NDArray, config: BootstrapConfig) ->
     One unit gives an interval of no width: there is nothing to resample.
     """
     units = np.asarray(values, np.float64)
-    if not units.size:
-        raise ValueError("no values to average: no test sequence was scored")
+    _refuse_none(len(units))
     generator = np.random.default_rng(config.seed)
     drawn = generator.integers(len(units), size=(config.num_resamples, len(units)))
+    return _build_estimate(float(units.mean()), units[drawn].mean(axis=1), config)
+
+
+def estimate_metric(
+    compute: Callable[..., float], arrays: Sequence[NDArray], config: BootstrapConfig
+) -> Estimate:
+    """Any metric of aligned arrays, `compute(*arrays)`, resampled over their shared first axis.
+
+    A resample on which the metric is not defined (NaN: one class only, no variance) is left out of
+    the interval; undefined on all units, it is an error.
+    """
+    sizes = {len(array) for array in arrays}
+    if len(sizes) != 1:
+        raise ValueError(f"arrays must be as long as each other, got {sorted(sizes)}")
+    (size,) = sizes
+    _refuse_none(size)
+    value = float(compute(*arrays))
+    if np.isnan(value):
+        raise ValueError(f"the metric is not defined on these {size} units: it is NaN")
+    generator = np.random.default_rng(config.seed)
+    resampled = np.empty(config.num_resamples)
+    for row in range(config.num_resamples):
+        drawn = generator.integers(size, size=size)
+        resampled[row] = compute(*(array[drawn] for array in arrays))
+    return _build_estimate(value, resampled[~np.isnan(resampled)], config)
+
+
+def estimate_mean_of_families(
+    values_by_family: Sequence[Sequence[float] | NDArray], config: BootstrapConfig
+) -> Estimate:
+    """Mean of the families' means; families are resampled, then the sequences of each drawn one.
+
+    Wider than over families alone where families are small: it holds both kinds of chance.
+    """
+    families = [np.asarray(values, np.float64) for values in values_by_family]
+    _refuse_none(len(families))
+    for values in families:
+        _refuse_none(len(values))
+    generator = np.random.default_rng(config.seed)
+    drawn = generator.integers(len(families), size=(config.num_resamples, len(families)))
+    means = np.empty(drawn.shape)
+    for family, values in enumerate(families):
+        # Each time the family is drawn its sequences are drawn anew.
+        places = drawn == family
+        means[places] = [
+            values[generator.integers(len(values), size=len(values))].mean()
+            for _ in range(np.count_nonzero(places))
+        ]
+    mean = float(np.mean([values.mean() for values in families]))
+    return _build_estimate(mean, means.mean(axis=1), config)
+
+
+def _build_estimate(value: float, resampled: NDArray, config: BootstrapConfig) -> Estimate:
+    if not resampled.size:
+        raise ValueError(
+            f"the metric is not defined on any of {config.num_resamples} resamples: too few units"
+        )
     tail = (1 - config.level) / 2
-    low, high = np.quantile(units[drawn].mean(axis=1), [tail, 1 - tail])
-    return Estimate(float(units.mean()), float(low), float(high))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))
+
+
+def _refuse_none(size: int) -> None:
+    if not size:
+        raise ValueError("no values to average: no test sequence was scored")
