@@ -44,7 +44,7 @@ def run_killed(config, folder, *, kill_at, key="fit"):
         return squared_error(model, indices)
 
     def validate(model):
-        return -squared_error(model, range(7)).item()
+        return squared_error(model, range(7)).item()  # falls: the best are the first
 
     try:
         log = fit(
@@ -78,6 +78,7 @@ def test_killed_again_and_again_equals_uninterrupted(regime, choose, tmp_path):
     config = build_config(regime, choose=choose)
     whole = run_fit(config, tmp_path / "whole")
     assert len(whole[0].losses) == 9
+    assert whole[0].step == (9 if choose == "last" else 3)
     resumed = None
     for _ in range(9):
         resumed = run_killed(config, tmp_path / "killed", kill_at=3)

@@ -11,6 +11,7 @@ from openrinalmo.model.feed_forward import FeedForward
 from openrinalmo.model.weights import build_random_twin, load_masked_lm, save_masked_lm
 from openrinalmo.pipeline.downstream.lora import (
     LoraConfig,
+    LowRank,
     find_adapters,
     inject_lora,
     merge_lora,
@@ -84,6 +85,19 @@ def test_merged_equals_unmerged_and_is_a_plain_encoder(ffn_dim):
         for first in (0, stored):
             rows = slice(first + ffn_dim, first + stored)
             assert not block.feed_forward.activated_and_gate[rows].any()
+
+
+def test_dropout_is_of_what_the_adapter_reads_and_in_training_alone():
+    adapter = LowRank(1000, 1, LoraConfig(rank=1, alpha=1.0, dropout=0.25))
+    adapter.down_RI.data.fill_(1.0)
+    adapter.up_OR.data.fill_(1.0)
+    x_TI = torch.ones(1, 1000)
+    assert adapter.eval()(x_TI).item() == 1000
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kept = adapter.train()(x_TI).item() * 0.75  # dropout scales what it keeps
+    assert kept == pytest.approx(750, abs=60)
+    assert kept == pytest.approx(round(kept), abs=1e-2)
 
 
 def test_a_merged_encoder_is_exported_as_any_other(tmp_path):
