@@ -18,6 +18,7 @@ from .task_report import StructureCase
 
 HIT, MISSED, WRONG = "blue", "grey", "vermilion"
 ARC_WIDTH, ARC_HEIGHT = 560, 130
+MARK_WIDTH = 18
 LEAST_LAID_OUT_NT = 2
 """naview gives NaN for one base and ends the process for none."""
 
@@ -93,10 +94,11 @@ def draw_arcs(case: StructureCase) -> str:
             for i, j in pairs
         )
 
-    lines += _draw_class(arcs(classes.missed, above, 1), MISSED, is_dashed=True)
-    lines += _draw_class(arcs(classes.hit, above, 1), HIT)
-    lines += _draw_class(arcs(classes.wrong, below, 0), WRONG)
-    lines += _draw_class(arcs(classes.hit, below, 0), HIT)
+    width = min(1.4, max(0.5, 0.6 * pitch))  # stems of long RNAs stay apart
+    lines += _draw_class(arcs(classes.missed, above, 1), MISSED, width=width, is_dashed=True)
+    lines += _draw_class(arcs(classes.hit, above, 1), HIT, width=width)
+    lines += _draw_class(arcs(classes.wrong, below, 0), WRONG, width=width)
+    lines += _draw_class(arcs(classes.hit, below, 0), HIT, width=width)
     middle = (above + below) / 2
     if has_letters:
         lines += [
@@ -194,7 +196,7 @@ def _fit(points: Sequence[Point]) -> tuple[list[Point], float, float]:
 
 
 def _draw_class(
-    path: str, colour: str, *, width: float = 1.4, is_dashed: bool = False, opacity: float = 1.0
+    path: str, colour: str, *, width: float, is_dashed: bool = False, opacity: float = 1.0
 ) -> Iterator[str]:
     if path:
         dash = ' stroke-dasharray="3.5 2.5"' if is_dashed else ""
@@ -220,14 +222,21 @@ def _mark_ends(points: Sequence[Point], size: float) -> Iterator[str]:
     if len(points) < LEAST_LAID_OUT_NT:
         return
     reach = 8 + size * 0.4
-    for end, mark in ((0, "5′"), (-1, "3′")):
-        x, y = points[end]
+    places = []
+    for x, y in (points[0], points[-1]):
         around = sorted(points, key=lambda point: (point[0] - x) ** 2 + (point[1] - y) ** 2)[:6]
         centre = [sum(axis) / len(around) for axis in zip(*around, strict=True)]
         away = math.atan2(y - centre[1], x - centre[0])
+        places.append((x + reach * math.cos(away), y + reach * math.sin(away)))
+    (left, top), (right, bottom) = places
+    if math.hypot(right - left, bottom - top) < MARK_WIDTH:  # ends that meet
+        middle = (left + right) / 2
+        side = MARK_WIDTH / 2 if left <= right else -MARK_WIDTH / 2
+        left, right = middle - side, middle + side
+    for x, y, mark in ((left, top, "5′"), (right, bottom, "3′")):
         yield (
-            f'<text x="{x + reach * math.cos(away):.1f}" y="{y + reach * math.sin(away) + 4:.1f}" '
-            f'text-anchor="middle" fill="var(--text)" font-weight="600">{mark}</text>'
+            f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="var(--text)" '
+            f'font-weight="600">{mark}</text>'
         )
 
 
