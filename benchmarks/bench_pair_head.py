@@ -34,7 +34,7 @@ PACKS = {
     "32x30nt": [30] * 32,
 }
 CONCATENATED_MAX_NT = 400
-REPEATS = 5
+REPEATS = 3
 
 Rows = Iterator[tuple[str, str, str, dict[str, list[float]]]]
 """Case, metric, unit, and samples of each provider."""
