@@ -22,8 +22,8 @@ class PairHeadConfig:
     max_padding: float = 0.25
     """Largest share of padding in an RNA's place in its group."""
     group_on_cpu: bool = False
-    """A CPU gains nothing (forward and gradient of eight RNAs of 70 to 84 nt: 0.36 s one by one, 0.59
-    s in a group); groups are for a GPU, where small maps wait for launches."""
+    """A CPU gains nothing: forward and gradient of eight RNAs of 70 to 84 nt take 0.36 s one by one
+    and 0.59 s in a group. Groups are for a GPU, where small maps wait for launches."""
     recompute_above_pairs: int = 2**20
     """In groups of more places, backward runs each block again rather than keep its maps."""
 
