@@ -12,7 +12,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from .cluster_check import check_sample
-from .kmer_matches import LEAST_K, settle_matches
+from .kmer_matches import LEAST_K, find_forward_members, settle_matches
 from .kmer_passes import choose_table_limit
 from .mmseqs import (
     LOG_NAME,
@@ -48,6 +48,7 @@ class Clusterer:
         # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
         self.scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
         self.log = folder / LOG_NAME
+        self._forward = self.scratch / "forward"  # the pairs of the last clustering
         self.commands: list[str] = []
         self.left_out = 0
         self.settled = 0
@@ -127,7 +128,7 @@ class Clusterer:
             *["--threads", self.config.threads, "--split-memory-limit", memory],
         )
         self.settled += settle_matches(
-            file, matches, target, k or LEAST_K, threads=self.config.threads
+            file, matches, target, self._forward, k or LEAST_K, threads=self.config.threads
         )
         for path in self.scratch.glob("tmp_matches*"):
             path.unlink()
@@ -142,11 +143,15 @@ class Clusterer:
         representatives = self.cluster(file)
         if self.config.strand == "both":
             return representatives, {}
+        is_forward = None
+        if len(file):
+            is_forward = find_forward_members(self._forward, representatives)
         return split_antisense(
             file,
             representatives,
             self.config.criteria,
             lambda numbers: self.cluster_some(file, numbers),
+            is_forward,
         )
 
 

@@ -18,8 +18,7 @@ _COMPLEMENT = np.full(256, 5, np.uint8)
 for _letters, _code in ((b"A", 0), (b"CMYH", 1), (b"GKBDVRS", 2), (b"TUW", 3)):
     _BASE[list(_letters)], _COMPLEMENT[list(_letters)] = _code, 3 - _code
 _OTHER_BASE = np.where(_BASE == 4, 5, _BASE)
-_IS_AMBIGUOUS = np.zeros(256, bool)
-_IS_AMBIGUOUS[list(b"MYHKBDVRSW")] = True
+_AMBIGUOUS = bytes(letter in b"MYHKBDVRSW" for letter in range(256))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,8 @@ class Pairs:
 
 def settle_strands(
     file: SequenceFile, pairs: Pairs, is_ambiguous: NDArray[np.bool_], k: int, pool: Executor
-) -> tuple[NDArray[np.bool_], int]:
-    """Return which pairs are reverse, whatever chance said, and how many were in doubt."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pairs are reverse, whatever chance said, and which were in doubt."""
     lengths = file.lengths[pairs.members]
     chunks = list(_iter_chunks(lengths // _choose_word(k)[1] + 1))
     found = pool.map(lambda part: _find_both_strands(file, pairs.take(part), k), chunks)
@@ -64,14 +63,15 @@ def settle_strands(
     )
     is_reverse = pairs.is_reverse.copy()
     is_reverse[places] = np.concatenate([np.empty(0, bool), *nearer])
-    return is_reverse, len(places)
+    return is_reverse, doubtful
 
 
 def find_ambiguous(file: SequenceFile) -> NDArray[np.bool_]:
     """Return which sequences hold letters that MMseqs2 takes for another base."""
     found = np.zeros(len(file), bool)
     for start in range(0, len(file.letters), _CHUNK_ITEMS):
-        here = np.flatnonzero(_IS_AMBIGUOUS[file.letters[start : start + _CHUNK_ITEMS]])
+        letters = file.letters[start : start + _CHUNK_ITEMS].tobytes()
+        here = np.flatnonzero(np.frombuffer(letters.translate(_AMBIGUOUS), bool))
         found[np.searchsorted(file.starts, start + here, side="right") - 1] = True
     return found
 
@@ -105,13 +105,14 @@ def _share_word(file: SequenceFile, pairs: Pairs, k: int, *, reverse: bool) -> N
     last = np.minimum(file.lengths[pairs.members], lengths - pairs.diagonals) - word
     counts = np.maximum((last - first) // step + 1, 0)
     ends = np.cumsum(counts)
-    steps = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-    steps *= step
-    theirs = words[np.repeat(file.starts[pairs.members] + first, counts) + steps]
+    steps = np.arange(counts.sum()) * step
+    done = (ends - counts) * step
+    theirs = words[np.repeat(file.starts[pairs.members] + first - done, counts) + steps]
     place = first + pairs.diagonals
     if reverse:
-        place, steps, theirs = lengths - word - place, -steps, _reverse_words(theirs)
-    mine = words[np.repeat(file.starts[pairs.heads] + place, counts) + steps]
+        place, steps, done = lengths - word - place, -steps, -done
+        theirs = _reverse_words(theirs)
+    mine = words[np.repeat(file.starts[pairs.heads] + place - done, counts) + steps]
     found = np.zeros(len(pairs), bool)
     found[np.searchsorted(ends, np.flatnonzero(mine == theirs), side="right")] = True
     return found
@@ -135,10 +136,13 @@ def _is_nearer_reverse(file: SequenceFile, pairs: Pairs) -> NDArray[np.bool_]:
 
 def _count_equal(file: SequenceFile, pairs: Pairs, *, reverse: bool) -> NDArray[np.int64]:
     """Count the bases that are equal on the pairs' diagonal of one strand."""
-    counts = np.zeros(len(pairs), np.int64)
-    for wrap in (-_DIAGONAL_RANGE, 0, _DIAGONAL_RANGE):
-        part = replace(pairs, diagonals=pairs.diagonals + wrap)
-        counts += _count_equal_once(file, part, reverse=reverse)
+    counts = _count_equal_once(file, pairs, reverse=reverse)
+    longest = np.maximum(file.lengths[pairs.heads], file.lengths[pairs.members])
+    long = np.flatnonzero(longest >= _DIAGONAL_RANGE // 2)
+    for wrap in (-_DIAGONAL_RANGE, _DIAGONAL_RANGE) if len(long) else ():
+        part = pairs.take(long)
+        part = replace(part, diagonals=part.diagonals + wrap)
+        counts[long] += _count_equal_once(file, part, reverse=reverse)
     return counts
 
 
@@ -148,15 +152,15 @@ def _count_equal_once(file: SequenceFile, pairs: Pairs, *, reverse: bool) -> NDA
     stop = np.minimum(file.lengths[pairs.members], lengths - pairs.diagonals)
     counts = np.maximum(stop - first, 0)
     ends = np.cumsum(counts)
-    steps = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-    theirs = file.letters[np.repeat(file.starts[pairs.members] + first, counts) + steps]
+    steps, done = np.arange(counts.sum()), ends - counts
+    theirs = file.letters[np.repeat(file.starts[pairs.members] + first - done, counts) + steps]
     place = first + pairs.diagonals
     if reverse:
-        place, steps = lengths - 1 - place, -steps
-    mine = file.letters[np.repeat(file.starts[pairs.heads] + place, counts) + steps]
+        place, steps, done = lengths - 1 - place, -steps, -done
+    mine = file.letters[np.repeat(file.starts[pairs.heads] + place - done, counts) + steps]
     mine = _COMPLEMENT[mine] if reverse else _OTHER_BASE[mine]
-    owners = np.searchsorted(ends, np.flatnonzero(mine == _BASE[theirs]), side="right")
-    return np.bincount(owners, minlength=len(pairs))
+    equal = np.cumsum(np.append(False, mine == _BASE[theirs]))
+    return equal[ends] - equal[ends - counts]
 
 
 def _iter_chunks(sizes: NDArray[np.integer]) -> Iterator[slice]:

@@ -4,6 +4,7 @@
 with pivots drawn from the machine's entropy and compares without the strand: where a pair shares
 k-mers on one diagonal of both strands, as hairpins do, chance says which strand is written. Such
 pairs are found here, and given the strand on which more letters are equal, forward if as many.
+Pairs that match forward without doubt are written down beside it: they need no second look.
 """
 
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,17 +22,19 @@ from .sequence_file import SequenceFile
 LEAST_K = 17
 """MMseqs2's least k-mer length for linclust where none is asked for."""
 _INDEX_BYTES = 1 << 21
+_CHUNK_PAIRS = 1 << 20
 _NEWLINE, _TAB, _MINUS = b"\n\t-"
 _TABS = pyarrow.csv.ParseOptions(delimiter="\t")
 _PLAIN = pyarrow.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 
 
 def settle_matches(
-    file: SequenceFile, source: Path, target: Path, k: int, *, threads: int = 1
+    file: SequenceFile, source: Path, target: Path, forward: Path, k: int, *, threads: int = 1
 ) -> int:
     """Copy kmermatcher's result with its strands settled; return how many pairs were in doubt.
 
-    `k` is a length that its k-mers have at least. Neither result is held in memory.
+    `forward` takes the pairs that are forward without doubt, as numbers of 32 bits. `k` is a length
+    that the k-mers have at least. No result is held in memory.
     """
     is_ambiguous = find_ambiguous(file)
     columns = {"key": pyarrow.int64(), "start": pyarrow.int64(), "size": pyarrow.int64()}
@@ -47,6 +50,7 @@ def settle_matches(
             convert_options=pyarrow.csv.ConvertOptions(column_types=columns),
         ) as index,
         target.open("wb") as data,
+        forward.open("wb") as forward_pairs,
         pyarrow.csv.CSVWriter(
             _name_index(target), pyarrow.schema(columns), write_options=_PLAIN
         ) as writer,
@@ -59,8 +63,9 @@ def settle_matches(
             assert np.array_equal(starts, read + stops - sizes), "kmermatcher's index has gaps"
             part = matches[read : read + int(stops[-1])]
             read += len(part)
-            part, grown, found = _settle_part(file, part, keys, stops, is_ambiguous, k, pool)
+            part, grown, found, pairs = _settle_part(file, part, keys, stops, is_ambiguous, k, pool)
             data.write(part.tobytes())
+            forward_pairs.write(pairs.tobytes())
             sizes = sizes + grown
             rows = [keys, written + np.cumsum(sizes) - sizes, sizes]
             writer.write_table(pyarrow.table(dict(zip(columns, rows, strict=True))))
@@ -73,6 +78,16 @@ def settle_matches(
     return doubtful
 
 
+def find_forward_members(forward: Path, representatives: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which sequences match their representative forward by the pairs written down."""
+    is_forward = np.zeros(len(representatives), bool)
+    with forward.open("rb") as file:
+        while len(pairs := np.fromfile(file, np.int32, 2 * _CHUNK_PAIRS)):
+            for head, member in (pairs.reshape(-1, 2).T, pairs.reshape(-1, 2).T[::-1]):
+                is_forward[member[representatives[member] == head]] = True
+    return is_forward
+
+
 def _settle_part(
     file: SequenceFile,
     part: NDArray[np.uint8],
@@ -81,8 +96,11 @@ def _settle_part(
     is_ambiguous: NDArray[np.bool_],
     k: int,
     pool: Executor,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-    """Return some entries with their strands settled, the bytes each grew by, how many doubts."""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, NDArray[np.int32]]:
+    """Return some entries with their strands settled, the bytes each grew by, how many doubts.
+
+    And the pairs that are forward without doubt: pairs, 2.
+    """
     table = pyarrow.csv.read_csv(
         pyarrow.BufferReader(part.tobytes().translate(None, b"\0")),
         read_options=pyarrow.csv.ReadOptions(column_names=["member", "score", "diagonal"]),
@@ -98,13 +116,16 @@ def _settle_part(
         is_reverse=part[signs] == _MINUS,
     )
     others = np.flatnonzero(pairs.heads != pairs.members)
-    settled, doubtful = settle_strands(file, pairs.take(others), is_ambiguous, k, pool)
+    settled, is_doubtful = settle_strands(file, pairs.take(others), is_ambiguous, k, pool)
     is_changed = settled != pairs.is_reverse[others]
     dropped, added = others[is_changed & ~settled], others[is_changed & settled]
     at = signs[added] - np.searchsorted(signs[dropped], signs[added])
     part = np.insert(np.delete(part, signs[dropped]), at, _MINUS)
     grown = np.bincount(entries[added], minlength=len(keys))
-    return part, grown - np.bincount(entries[dropped], minlength=len(keys)), doubtful
+    grown -= np.bincount(entries[dropped], minlength=len(keys))
+    forward = others[~settled & ~is_doubtful]
+    forward = np.stack([pairs.heads[forward], pairs.members[forward]], axis=1, dtype=np.int32)
+    return part, grown, int(np.count_nonzero(is_doubtful)), forward
 
 
 def _name_index(database: Path) -> Path:

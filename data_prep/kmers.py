@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_CODES = np.zeros(256, np.uint32)
-_CODES[np.frombuffer(b"CGTU", np.uint8)] = [1, 2, 3, 3]
-_IS_NO_BASE = np.ones(256, bool)
-_IS_NO_BASE[np.frombuffer(b"ACGTU", np.uint8)] = False
+_NO_BASE = 4
+_codes = np.full(256, _NO_BASE, np.uint8)
+_codes[np.frombuffer(b"ACGTU", np.uint8)] = [0, 1, 2, 3, 3]
+_CODES = _codes.tobytes()
 
 
 def number_kmers(
@@ -19,14 +19,17 @@ def number_kmers(
     assert 1 <= k <= 16
     if len(letters) < k:
         return np.empty(0, np.uint32), np.empty(0, bool)
-    codes, is_bad, done = _CODES[letters], _IS_NO_BASE[letters], 1
+    codes = np.frombuffer(letters.tobytes().translate(_CODES), np.uint8)
+    is_base = codes < _NO_BASE
+    codes, done = codes & np.uint8(_NO_BASE - 1), 1
     while done < k:  # a doubled k-mer is two of them side by side, or overlapping at the end
         step = min(done, k - done)
-        tail = np.uint32(4**step - 1)
-        codes = codes[:-step] << np.uint32(2 * step) | codes[step:] & tail
-        is_bad = is_bad[:-step] | is_bad[step:]
         done += step
-    return codes, ~is_bad
+        kind = np.uint8 if done <= 4 else np.uint16 if done <= 8 else np.uint32
+        codes = codes.astype(kind, copy=False)  # as narrow as they fit: half the time
+        codes = codes[:-step] << kind(2 * step) | codes[step:] & kind(4**step - 1)
+        is_base = is_base[:-step] & is_base[step:]
+    return codes.astype(np.uint32, copy=False), is_base
 
 
 def build_reverse_complements(k: int) -> NDArray[np.uint32]:

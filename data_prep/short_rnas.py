@@ -143,8 +143,7 @@ class _Search:
     ) -> Iterator[tuple[int, tuple[NDArray[np.int64], NDArray[np.int64]]]]:
         """Yield matching heads and members, some heads at a time, and how many heads are done."""
         head_codes, head_owners, head_places = self._index(heads, k, in_order=True)
-        low = np.searchsorted(codes, head_codes)
-        hits = np.searchsorted(codes, head_codes, side="right") - low
+        low, hits = _find_runs(codes, head_codes, k)
         rows = np.searchsorted(heads, head_owners)  # heads are places, in order
         total = np.cumsum(np.bincount(rows, hits, minlength=len(heads)))
         start = 0
@@ -152,6 +151,7 @@ class _Search:
             before = total[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(total, before + _MAX_HITS, side="right")))
             words = slice(*np.searchsorted(rows, [start, stop]))
+            words = words.start + np.flatnonzero(hits[words])
             is_head = self.heads[head_owners[words]] == head_owners[words]
             counts = np.where(is_head, hits[words], 0)
             steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -215,3 +215,15 @@ class _Search:
                 is_base = np.isin(letters, np.frombuffer(names, np.uint8))
                 masks[rows, column] = (is_base * bits).sum(axis=1, dtype=np.uint64)
         return masks
+
+
+def _find_runs(
+    codes: NDArray[np.uint32], wanted: NDArray[np.uint32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each wanted word's run begins among the sorted codes, and how long it is."""
+    if 4**k > 16 * len(wanted):
+        low = np.searchsorted(codes, wanted)
+        return low, np.searchsorted(codes, wanted, side="right") - low
+    # For many words a table of all is read faster than the codes are searched.
+    sizes = np.bincount(codes, minlength=4**k)
+    return (np.cumsum(sizes) - sizes)[wanted], sizes[wanted]

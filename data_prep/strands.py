@@ -24,8 +24,9 @@ JOIN_CANDIDATES = 3
 _K = 8
 _CHUNK_PAIRS = 256
 _CHUNK_LETTERS = 1 << 18
-_JOIN_LETTERS = 1 << 22
+_JOIN_LETTERS = 1 << 16
 _FILTER_K = 12
+_FILTER_MASK = np.uint32(4**_FILTER_K - 1)
 _REVERSE = build_reverse_complements(_K)
 
 
@@ -89,15 +90,18 @@ def split_antisense(
     representatives: NDArray[np.int64],
     criteria: Criteria,
     cluster_some: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    is_forward: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Split antisense members off; `cluster_some` returns representatives among those it is given.
 
+    `is_forward` says which are known to match their representative forward: they stay.
     What is split off clusters among itself, again without antisense members; who stays alone there
     joins another cluster whose representative it matches forward, where there is one.
     """
     representatives = representatives.copy()
     old_heads = np.unique(representatives)
-    rest = np.flatnonzero(representatives != np.arange(len(representatives)))
+    is_open = representatives != np.arange(len(representatives))
+    rest = np.flatnonzero(is_open if is_forward is None else is_open & ~is_forward)
     antisense, num_aligned = rest[:0], 0
     while len(rest):
         is_antisense, aligned = find_antisense(file, rest, representatives[rest], criteria)
@@ -170,23 +174,30 @@ def _find_candidates(
     order = np.argsort(codes, kind="stable")
     codes, owners = codes[order], owners[order]
     is_wanted = np.zeros(4**_FILTER_K, bool)
-    is_wanted[codes & np.uint32(len(is_wanted) - 1)] = True
+    is_wanted[codes & _FILTER_MASK] = True
+    wanted_bits = np.packbits(is_wanted, bitorder="little")  # stays in the cache
+    place_of = np.full(len(file), -1)
+    place_of[heads] = np.arange(len(heads))
     rows = [np.empty((3, 0), np.int64)]
-    letters = np.cumsum(file.lengths[heads], dtype=np.int64)
     start = 0
-    while start < len(heads) and len(codes):
-        before = letters[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(letters, before + _JOIN_LETTERS, side="right")))
-        seen, places = _gather_kmers(file, heads[start:stop], JOIN_K)
-        may_hit = is_wanted[seen & np.uint32(len(is_wanted) - 1)]
-        seen, places = seen[may_hit], places[may_hit]
+    while start < len(file) and len(codes):
+        # Records as they lie in the file, others among them: to gather letters takes longer.
+        before = file.starts[start]
+        stop = max(start + 1, int(np.searchsorted(file.starts, before + _JOIN_LETTERS)))
+        end = file.starts[stop - 1] + file.lengths[stop - 1]
+        seen, is_valid = number_kmers(file.letters[before:end], JOIN_K)
+        filtered = seen & _FILTER_MASK
+        bits = wanted_bits[filtered >> np.uint32(3)] >> (filtered & np.uint32(7)).astype(np.uint8)
+        hits = np.flatnonzero(bits & is_valid)
+        places = place_of[np.searchsorted(file.starts, before + hits, side="right") - 1]
+        seen, places = seen[hits[places >= 0]], places[places >= 0]
         low, high = np.searchsorted(codes, seen), np.searchsorted(codes, seen, side="right")
         hits = np.repeat(low - np.cumsum(high - low) + (high - low), high - low)
         hits += np.arange(len(hits))
-        keys = owners[hits] * (stop - start) + np.repeat(places, high - low)
+        keys = owners[hits] * len(heads) + np.repeat(places, high - low)
         keys, counts = np.unique(keys, return_counts=True)
-        sequence, head = np.divmod(keys, stop - start)
-        rows.append(np.stack([sequence, -counts, head + start]))
+        sequence, head = np.divmod(keys, len(heads))
+        rows.append(np.stack([sequence, -counts, head]))
         start = stop
     sequence, negative_count, head = np.concatenate(rows, axis=1)
     order = np.lexsort((head, negative_count, sequence))
@@ -204,5 +215,10 @@ def _meet(
     *,
     reverse: bool = False,
 ) -> NDArray[np.bool_]:
-    identical, covered = align_members(file, members, heads, criteria, reverse=reverse)
-    return identical & covered
+    lengths = file.lengths.astype(np.int64)
+    is_met = criteria.can_be_met(lengths[heads], lengths[members])
+    identical, covered = align_members(
+        file, members[is_met], heads[is_met], criteria, reverse=reverse
+    )
+    is_met[is_met] = identical & covered
+    return is_met

@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep import kmer_matches
 from openrinalmo.data_prep.diagonal_strands import Pairs, settle_strands
-from openrinalmo.data_prep.kmer_matches import settle_matches
+from openrinalmo.data_prep.kmer_matches import find_forward_members, settle_matches
 from openrinalmo.data_prep.sequence_file import SequenceFile
 from support.sequences import draw_sequence, mutate
 
@@ -136,7 +137,7 @@ def test_results_that_chance_signed_become_one(tmp_path):
         rows = [(member, rng.randint(1, 300), rng.randint(-9, 9)) for member in members]
         drawn.append((head, [(head + 1, rng.choice([1, 9, 10, 688]), 0), *rows]))
     drawn += [(single, []) for single in range(1, len(sequences), 2)]
-    results = []
+    results, forward, in_doubt = [], [], set()
     for run in range(3):
         signed = []
         for head, rows in drawn:
@@ -146,14 +147,21 @@ def test_results_that_chance_signed_become_one(tmp_path):
                 turned = reverse_complement(one)
                 runs = [find_runs(s, other, diagonal, 17) for s in (one, turned)]
                 sign = rng.choice([1, -1]) if all(runs) else (-1 if runs[1] else 1)
+                in_doubt |= {(head, member)} if all(runs) else set()
                 some.append((member, score * sign, diagonal))
             signed.append((head, some))
         write_matches(tmp_path / f"in{run}", signed)
         doubtful = settle_matches(
-            file, tmp_path / f"in{run}", tmp_path / f"out{run}", 17, threads=run + 1
+            file,
+            tmp_path / f"in{run}",
+            tmp_path / f"out{run}",
+            tmp_path / f"forward{run}",
+            17,
+            threads=run + 1,
         )
         assert 50 < doubtful < 400
         results.append((tmp_path / f"out{run}").read_bytes())
+        forward.append((tmp_path / f"forward{run}").read_bytes())
     assert (tmp_path / "in0").read_bytes() != (tmp_path / "in1").read_bytes()
     assert results[0] == results[1] == results[2]
     assert (tmp_path / "out0.dbtype").read_bytes() == b"\7\0\0\0"
@@ -162,12 +170,36 @@ def test_results_that_chance_signed_become_one(tmp_path):
         for head, rows in read_matches(tmp_path / "out0")
     ]
     assert unsigned == drawn
+    assert forward[0] == forward[1] == forward[2]
+    named = {
+        (head, m)
+        for head, rows in read_matches(tmp_path / "out0")
+        for m, score, _ in rows
+        if score > 0
+    }
+    sure = set(map(tuple, np.frombuffer(forward[0], np.int32).reshape(-1, 2).tolist()))
+    assert sure <= named - in_doubt
+    assert len(sure) > 0.8 * len(named - in_doubt)
+
+
+def test_members_that_match_forward_by_a_pair_either_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(kmer_matches, "_CHUNK_PAIRS", 3)
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 40, (60, 2), dtype=np.int32)
+    pairs.tofile(tmp_path / "forward")
+    representatives = rng.integers(0, 8, 40)
+    representatives[:8] = np.arange(8)
+    known = {(int(a), int(b)) for a, b in pairs} | {(int(b), int(a)) for a, b in pairs}
+    expected = [(head, n) in known for n, head in enumerate(representatives.tolist())]
+    found = find_forward_members(tmp_path / "forward", representatives)
+    assert found.tolist() == expected
+    assert 0 < sum(expected) < 40
 
 
 def test_a_single_short_sequence(tmp_path):
     file = write(tmp_path, ["A"])
     write_matches(tmp_path / "in", [(0, [])])
-    assert settle_matches(file, tmp_path / "in", tmp_path / "out", 17) == 0
+    assert settle_matches(file, tmp_path / "in", tmp_path / "out", tmp_path / "forward", 17) == 0
     assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
 
 
@@ -176,4 +208,4 @@ def test_an_index_with_gaps_is_refused(tmp_path):
     write_matches(tmp_path / "in", [(0, []), (1, [])])
     (tmp_path / "in.index").write_text("1\t7\t7\n0\t0\t7\n")
     with pytest.raises(AssertionError, match="gaps"):
-        settle_matches(file, tmp_path / "in", tmp_path / "out", 17)
+        settle_matches(file, tmp_path / "in", tmp_path / "out", tmp_path / "forward", 17)

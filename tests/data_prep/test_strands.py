@@ -8,7 +8,11 @@ from openrinalmo.data_prep.clustering import cluster_sequences
 from openrinalmo.data_prep.kmers import build_reverse_complements, number_kmers
 from openrinalmo.data_prep.mmseqs import ClusterConfig
 from openrinalmo.data_prep.sequence_file import SequenceFile
-from openrinalmo.data_prep.strands import find_antisense, find_forward_representatives
+from openrinalmo.data_prep.strands import (
+    find_antisense,
+    find_forward_representatives,
+    split_antisense,
+)
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, mutate
 
@@ -94,6 +98,21 @@ def test_a_part_in_reverse_is_split_off_though_it_covers_too_little(tmp_path):
         write(tmp_path, sequences), np.array([1, 2]), np.array([0, 0]), CRITERIA
     )
     assert found.tolist() == [True, False]
+
+
+def test_who_is_known_to_match_forward_is_not_looked_at(tmp_path):
+    sequences = draw_both_strands(random.Random(5), families=2)
+    representatives = np.repeat([0, 7], 7)
+    is_forward = np.arange(14) < 7  # said also of the first family's antisense
+    found, report = split_antisense(
+        write(tmp_path, sequences),
+        representatives,
+        CRITERIA,
+        lambda numbers: np.full(len(numbers), numbers[0]),
+        is_forward,
+    )
+    assert found.tolist() == [0] * 7 + [7] * 4 + [11] * 3
+    assert report["antisense_members"] == 3
 
 
 def test_many_chunks_change_nothing(tmp_path, monkeypatch):
