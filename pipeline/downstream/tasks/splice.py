@@ -1,0 +1,188 @@
+"""Splice sites: is the middle of a window a donor (or acceptor)? Fitted on human, tested on others.
+
+Shape suffixes: N sequences, D embed_dim, O outputs, F features.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ....model.sequence_heads import SpliceHead
+from ..baselines import encode_one_hot
+from ..regime_config import RegimeConfig
+from ..sequence_metrics import score_binary
+from ..splits import NotedSplit, draw_groups, keep_apart
+from ..task_files import find_file, find_files, hash_files
+from ..task_report import PublishedScore
+from .splice_files import (
+    EIE_SPECIES,
+    PUBLISHED_SPECIES,
+    TRAIN,
+    Site,
+    find_published,
+    list_published,
+    read_human,
+    read_introns,
+    read_published,
+)
+from .task import Split, TaskData
+
+VALIDATION_FRACTION = 0.1
+ONE_HOT_FLANK_NT = 20
+PUBLISHED_FIT = RegimeConfig(
+    optimizer="adamw",
+    peak_lr=1e-5,
+    weight_decay=1e-6,
+    lr_schedule="constant",
+    batch_sequences=32,
+    epochs=2,
+)
+"""AdamW at 1e-5 throughout, head and blocks together; batch and epochs of an independent run."""
+
+_SOURCE = (
+    "RiNALMo, Nature Communications 2025, supplement; mean of donor and acceptor, "
+    "fitted on all of GS_1, {regime}"
+)
+
+
+class SpliceTask:
+    """Donor or acceptor sites.
+
+    Our protocol fits on human windows of 400 nt and tests on human, Arabidopsis, worm and fly.
+    Where the data folder holds the published layout, its training set and four species are read.
+    """
+
+    kind: Literal["binary", "multiclass", "regression"] = "binary"
+    reads: Literal["cls", "tokens"] = "cls"
+    primary_metric = "F1"
+    published_fit = PUBLISHED_FIT
+
+    def __init__(self, site: Site) -> None:
+        self.site: Site = site
+        self.name = f"splice-{site}"
+        self.title = f"Splice sites: {site}"
+        self.published = _list_published_scores()
+
+    def read(self, data: Path | None) -> TaskData:
+        """Read the windows below `data`; the embedded sample has none."""
+        if data is None:
+            raise ValueError(
+                f"{self.name} needs data=FOLDER: the embedded sample has no splice sites"
+            )
+        root = find_published(data)
+        if root is not None:
+            parts = list_published(root, self.site)
+            windows = read_published(parts)
+            files = [path for listed in parts.values() for path, _ in listed]
+            name = "spliceator"
+        else:
+            human = find_file(data, "splice", "human_arabidopsis_602nt*.tsv*")
+            introns = find_files(data, "splice", "korf_eie.*.txt*")
+            windows = read_human(human, self.site)
+            for path in introns:
+                examples, notes = read_introns(path, self.site)
+                windows.examples.extend(examples)
+                windows.notes.extend(notes)
+            files, name = [human, *introns], "human602"
+        return TaskData(
+            name=name,
+            sha256=hash_files(files),
+            examples=windows.examples,
+            classes=("decoy", self.site),
+            notes=(
+                *windows.notes,
+                "calling every window a site has F1 0.667 where half of them are",
+            ),
+        )
+
+    def split(self, data: TaskData, *, seed: int) -> list[Split]:
+        """Validation is a tenth of the training windows; near copies leave the fit."""
+        parts: dict[str, list[int]] = {}
+        for index, example in enumerate(data.examples):
+            parts.setdefault(example.id.partition(":")[0], []).append(index)
+        order = ("human", "Arabidopsis", "HS3D", *EIE_SPECIES.values(), *PUBLISHED_SPECIES)
+        tests = {part: tuple(parts[part]) for part in order if part in parts}
+        if "validation" in parts:
+            train, validation = tuple(parts[TRAIN]), tuple(parts["validation"])
+            return [
+                NotedSplit(
+                    name="published",
+                    train=train,
+                    validation=validation,
+                    tests=tests,
+                    notes=(
+                        "the published split is taken as it is: homologous windows may straddle",
+                    ),
+                )
+            ]
+        tested = [index for part in tests.values() for index in part]
+        clean = keep_apart(data.examples, parts[TRAIN], tested)
+        validation = draw_groups(
+            data.examples, clean.kept, VALIDATION_FRACTION, seed=seed, by_target=True
+        )
+        rest = sorted(set(clean.kept) - set(validation))
+        apart = keep_apart(data.examples, rest, validation)
+        return [
+            NotedSplit(
+                name="grouped",
+                train=apart.kept,
+                validation=validation,
+                tests=tests,
+                notes=(
+                    clean.describe("fit and validation", "a test set"),
+                    apart.describe("the fit", "the validation set"),
+                ),
+            )
+        ]
+
+    def build_head(self, embed_dim: int, data: TaskData) -> nn.Module:
+        """The published head on `<cls>`."""
+        return SpliceHead(embed_dim)
+
+    def compute_loss(self, outputs_NO: Tensor, targets_N: Tensor) -> Tensor:
+        """Binary cross-entropy."""
+        return F.binary_cross_entropy_with_logits(outputs_NO[:, 0], targets_N.to(outputs_NO))
+
+    def score(
+        self, outputs_NO: NDArray[np.floating], targets_N: NDArray[np.floating]
+    ) -> dict[str, float]:
+        """Metrics at a logit of 0."""
+        return score_binary(outputs_NO[:, 0], targets_N)
+
+    def encode_one_hot(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+        """Features_NF: the letters of 20 nt on both sides of the site and its own two."""
+        wide = 2 * ONE_HOT_FLANK_NT + 2
+        short = [one for one in sequences if len(one) < wide]
+        if short:
+            raise ValueError(f"a window must have {wide} nt or more, got one of {len(short[0])}")
+        middles = []
+        for sequence in sequences:
+            start = (len(sequence) - wide) // 2
+            middles.append(sequence[start : start + wide])
+        return encode_one_hot(middles).reshape(len(sequences), -1)
+
+
+def _list_published_scores() -> tuple[PublishedScore, ...]:
+    rows = (
+        ("RiNALMo giga", "fine-tuned", 0.9747, 0.9538),
+        ("RiNALMo giga", "frozen", 0.8102, 0.6773),
+        ("RiNALMo mega", "fine-tuned", 0.9596, 0.9335),
+        ("RiNALMo micro", "fine-tuned", 0.9486, 0.9083),
+        ("RNA-FM", "fine-tuned", 0.9494, 0.8993),
+    )
+    return tuple(
+        PublishedScore(
+            system=f"{system}, {regime}",
+            part=part,
+            metric="F1",
+            value=value,
+            source=_SOURCE.format(regime=regime),
+        )
+        for system, regime, fish, plant in rows
+        for part, value in (("Danio", fish), ("Thaliana", plant))
+    )
