@@ -171,8 +171,7 @@ def _import_or_warn(module: str, name: str, distribution: str) -> ModuleType | N
         return import_module(module)
     except ImportError as error:
         logger.warning(
-            "no row for %s: the module %s cannot be imported (%s); add the extra `baselines` "
-            '(pip install "openrinalmo[baselines]", or pip install %s)',
+            "no row for %s: the module %s cannot be imported (%s); pip install %s",
             *(name, module, error, distribution),
         )
         return None

@@ -26,7 +26,9 @@ TRNA = "GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGC
 
 @pytest.fixture(params=MODULES)
 def folder(request):
-    pytest.importorskip(MODULES[request.param], reason="needs the extra `baselines`")
+    pytest.importorskip(
+        MODULES[request.param], reason="a baseline of the extras that is not installed"
+    )
     found = find_folder(request.param)
     assert found is not None
     return found
@@ -76,7 +78,7 @@ def test_order_of_calls_changes_nothing():
         if _is_installed(module) and (folder := find_folder(system))
     ]
     if not folders:
-        pytest.skip("needs the extra `baselines`")
+        pytest.skip("a baseline of the extras that is not installed")
     first = [folder.fold(TRNA).tolist() for folder in folders]
     for folder in folders:
         folder.fold("GGGAUCCAAAAGGAUCCC")
@@ -87,7 +89,7 @@ def test_order_of_calls_changes_nothing():
 
 
 def test_viennarna_equals_its_own_fold_compound():
-    viennarna = pytest.importorskip("RNA", reason="needs the extra `baselines`")
+    viennarna = pytest.importorskip("RNA", reason="a baseline of the extras that is not installed")
     folder = find_folder("viennarna")
     assert folder is not None
     structure, _ = viennarna.fold_compound(TRNA).mfe()
@@ -106,7 +108,7 @@ def test_viennarna_equals_its_own_fold_compound():
 )
 def test_squarna_equals_its_own_entry(system, settings, sequence):
     """The entry starts processes; in between lie the choice of settings and the ranking."""
-    entry = pytest.importorskip("SQUARNA", reason="needs the extra `baselines`")
+    entry = pytest.importorskip("SQUARNA", reason="a baseline of the extras that is not installed")
     folder = find_folder(system)
     assert folder is not None
     written = io.StringIO()
@@ -116,7 +118,7 @@ def test_squarna_equals_its_own_entry(system, settings, sequence):
 
 
 def test_squarna_takes_the_settings_of_a_length(monkeypatch):
-    pytest.importorskip("SQUARNA", reason="needs the extra `baselines`")
+    pytest.importorskip("SQUARNA", reason="a baseline of the extras that is not installed")
     asked = []
 
     def predict(sequence, *, paramsets, priority, poollim, mp):
@@ -140,7 +142,6 @@ def test_without_its_library_the_row_is_left_out_with_the_cure(system, monkeypat
     monkeypatch.setitem(sys.modules, MODULES[system], None)  # import raises ImportError
     assert find_folder(system) is None
     assert "no row for " in caplog.text
-    assert "extra `baselines`" in caplog.text
     assert "pip install" in caplog.text
 
 
