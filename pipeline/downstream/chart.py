@@ -1,16 +1,23 @@
-"""One picture of a scorecard: F1 per held-out family with intervals, systems side by side."""
+"""One picture of a scorecard: F1 of each part with intervals, systems side by side."""
 
 from collections.abc import Iterator
 from html import escape
 
-from .scorecard import LABELS, Scorecard, build_signature
-from .summary import MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, SCORINGS, Scoring
+from .scorecard import Scorecard, build_signature
+from .structure_config import LABELS
+from .summary import POOLED_PAIRS, SCORINGS, Scoring
 
 COLOURS = {
     "pretrained": "#0072b2",
     "random": "#e69f00",
     "one-hot": "#999999",
+    "k-mer": "#555555",
     "viennarna": "#009e73",
+    "linearpartition": "#56b4e9",
+    "eternafold": "#cc79a7",
+    "contrafold": "#d55e00",
+    "squarna": "#f0e442",
+    "squarna-fast": "#8c7a00",
 }
 """Okabe and Ito's palette: apart for every kind of colour vision."""
 
@@ -19,9 +26,9 @@ BAR, GAP, LEFT, TOP, PANEL_HEIGHT, PANEL_STEP = 13, 16, 48, 62, 200, 290
 TEXT, FAINT = "#222222", "#dddddd"
 
 
-def draw_families(card: Scorecard) -> str:
-    """A self-contained SVG: a panel for each scoring, a group of bars for each family."""
-    scopes = [*card.families, MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES]
+def draw_parts(card: Scorecard) -> str:
+    """A self-contained SVG: a panel for each scoring, a group of bars for each part."""
+    scopes = [scope for scope in card.scopes if scope != POOLED_PAIRS]
     group = BAR * len(card.systems) + GAP
     width = max(LEFT + group * len(scopes) + 24, 560)
     height = TOP + PANEL_STEP * len(SCORINGS) + 40
@@ -31,7 +38,7 @@ def draw_families(card: Scorecard) -> str:
         f"<title>{escape(build_signature(card))}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="15">{escape(card.benchmark.name)}: '
-        "families held out of the fit, mean and bootstrap interval</text>",
+        f"{escape(card.benchmark.title)}; mean and bootstrap interval</text>",
         *_draw_legend(card.systems),
     ]
     for number, scoring in enumerate(SCORINGS):

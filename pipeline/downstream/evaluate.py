@@ -1,10 +1,10 @@
-"""Run a leave-one-family-out evaluation: what each system reads, each fold, each in its file."""
+"""Run a base-pair task: what each system reads, each fit, each part, each in its file."""
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,92 +12,72 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ...model.encoder import Encoder
 from ...model.weights import build_random_twin
-from .baselines import encode_one_hot, find_viennarna
+from .baselines import FOLDER_SYSTEMS, encode_one_hot, find_folder
 from .embed import Checkpoint, embed_sequences
 from .fold_results import FoldResult, build_key, load_fold_result, save_fold_result
-from .records import StructureRecord, find_structures, hash_file, read_structures
-from .run_fold import FoldJob, run_folds
-from .tasks.families import FamiliesConfig, Fold, SystemName, build_folds
+from .folds import Benchmark, Fold, hash_records
+from .kmers import encode_kmer_windows
+from .records import hash_file
+from .run_fold import FoldJob, list_fold_results, run_folds
+from .saved_heads import HeadFacts, find_head
+from .structure_config import StructureConfig, SystemName
+from .tasks.families import read_benchmark as read_benchmark
 
 logger = logging.getLogger(__name__)
 
-VERSION_OF_NUMBERS = 1
+VERSION_OF_NUMBERS = 2
 """Raised when a change of code changes scores: fold results of an earlier one are not reused."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Benchmark:
-    """RNAs with known structures, the folds over them, and the file they came from."""
-
-    name: str
-    sha256: str
-    records: Sequence[StructureRecord]
-    folds: Sequence[Fold]
-    is_partial: bool = False
-    """Whether only some of the families are evaluated."""
-
-
-def read_benchmark(
-    data: Path | None, config: FamiliesConfig, only: Sequence[str] = ()
-) -> Benchmark:
-    """The sample, ArchiveII of a data folder, or a structure file, with folds for all or `only`."""
-    path = find_structures(data)
-    records = read_structures(path)
-    name = "sample" if data is None else path.name.partition(".")[0].partition("_")[0].lower()
-    return Benchmark(
-        name=name,
-        sha256=hash_file(path),
-        records=records,
-        folds=build_folds(records, config, only),
-        is_partial=bool(only),
-    )
-
-
-def evaluate_families(
-    benchmark: Benchmark, checkpoint: Checkpoint, config: FamiliesConfig, *, out: Path
+def evaluate_benchmark(
+    benchmark: Benchmark,
+    checkpoint: Checkpoint,
+    config: StructureConfig,
+    *,
+    out: Path,
+    heads: Path | None = None,
 ) -> list[FoldResult]:
-    """Results of every system on every fold, by system and family.
+    """Results of every system on every part, by system and in the order of the folds.
 
     Each is written under `out` as soon as it is known; one that is there is not computed again.
+    Fitted heads are kept in `out/heads`. `heads`, a file or a folder of them, serve the pretrained
+    encoder instead of new fits; one of another fold is refused.
     """
+    if heads and config.regime.regime != "frozen":
+        raise ValueError(f"heads= goes with regime frozen, got {config.regime.regime}")
     device = choose_device(config)
-    results: list[FoldResult] = []
-    pending: dict[SystemName, dict[str, Fold]] = {}
-    for system in config.systems:
-        identity = _identify(system, checkpoint, config)
-        for fold in benchmark.folds if identity else ():
-            key = _build_fold_key(system, identity, fold, benchmark)
-            known = load_fold_result(out / "folds", system, fold.family, key)
-            if known is None:
-                pending.setdefault(system, {})[key] = fold
-            else:
-                results.append(known)
-    total = sum(map(len, pending.values()))
-    if results:
-        logger.info("%d of %d folds were done already", len(results), len(results) + total)
     out.mkdir(parents=True, exist_ok=True)
+    planner = _Planner(benchmark=benchmark, checkpoint=checkpoint, config=config, out=out)
+    plans = [plan for system in config.systems for plan in planner.plan(system, heads)]
+    known = {plan: _load(plan, out) for plan in plans}
+    results = [result for result in known.values() if result is not None]
+    pending = [plan for plan, result in known.items() if result is None]
+    if results:
+        logger.info("%d of %d folds were done already", len(results), len(plans))
     with tempfile.TemporaryDirectory(prefix=".representations-", dir=out) as scratch:
         jobs: list[FoldJob] = []
-        for system, folds in pending.items():
-            rows = Path(scratch, f"{system}.npy")
-            jobs += _build_jobs(system, folds, benchmark, checkpoint, config, device, rows)
+        for system in config.systems:
+            mine = [plan for plan in pending if plan.system == system]
+            jobs += planner.build_jobs(mine, Path(scratch, f"{system}.npy"), device)
         # The longest first, so that no worker is left with it at the end.
         jobs.sort(key=lambda job: -job.num_test_pairs)
         quiet = None if jobs else True
-        with tqdm(total=total, desc="folds", unit="fold", disable=quiet) as progress:
+        with tqdm(total=len(pending), desc="folds", unit="fold", disable=quiet) as progress:
             for result in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
                 save_fold_result(result, out / "folds")
                 results.append(result)
-                progress.set_postfix_str(f"{result.system} {result.family}")
+                progress.set_postfix_str(f"{result.system} {result.part}")
                 progress.update()
                 if progress.disable:
-                    logger.info("%s on %s: done", result.system, result.family)
+                    logger.info("%s on %s: done", result.system, result.part)
     rank = {system: position for position, system in enumerate(config.systems)}
-    return sorted(results, key=lambda result: (rank[result.system], result.family))
+    place = {part: position for position, part in enumerate(benchmark.parts)}
+    return sorted(results, key=lambda result: (rank[result.system], place[result.part]))
 
 
-def choose_device(config: FamiliesConfig) -> torch.device:
+def choose_device(config: StructureConfig) -> torch.device:
     """The device the config asks for; auto is a GPU where there is one."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda but torch sees no GPU; set device=cpu")
@@ -106,89 +86,155 @@ def choose_device(config: FamiliesConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def _identify(
-    system: SystemName, checkpoint: Checkpoint, config: FamiliesConfig
-) -> dict[str, object] | None:
-    """What a system's numbers depend on beside the fold; None where it cannot run here."""
-    if system == "viennarna":
-        module = find_viennarna()
-        return None if module is None else {"viennarna": module.__version__}
-    fitted: dict[str, object] = {"fit": asdict(config.fit)}
-    if system == "pretrained":
-        return {**fitted, "weights": checkpoint.sha256, "held_as": config.embed.dtype}
-    if system == "random":
-        sizes = asdict(checkpoint.encoder.config)
-        return {**fitted, "sizes": sizes, "seed": config.seed, "held_as": config.embed.dtype}
-    return fitted
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Plan:
+    """One system on one fold, before it is known whether it has been done."""
+
+    system: SystemName
+    fold: Fold
+    key: str
+    """Of the result."""
+    facts: HeadFacts
+    head: Path
+    """Of the fit; folds that share it share this path."""
 
 
-def _build_fold_key(
-    system: SystemName,
-    identity: dict[str, object] | None,
-    fold: Fold,
-    benchmark: Benchmark,
-) -> str:
-    return build_key(
-        {
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Planner:
+    benchmark: Benchmark
+    checkpoint: Checkpoint
+    config: StructureConfig
+    out: Path
+
+    def plan(self, system: SystemName, heads: Path | None) -> Iterator[_Plan]:
+        """A plan for each fold; none where a program is not installed."""
+        identity = self._identify(system)
+        if identity is None:
+            return
+        identity_of_fit: dict[str, object] = {
             "version": VERSION_OF_NUMBERS,
             "system": system,
             "identity": identity,
-            "data": benchmark.sha256,
-            "fold": asdict(fold),
         }
-    )
+        for fold in self.benchmark.folds:
+            facts = self._build_facts(system, identity, fold)
+            fit = {**identity_of_fit, "fit": self._identify_fit(), "rnas": facts.fit_sha256}
+            head = self.out / "heads" / f"{system}.{build_key(fit)}.safetensors"
+            if heads and system == "pretrained":
+                head = find_head(heads, facts)
+                fit = {**identity_of_fit, "head": hash_file(head)}
+            tested = hash_records([self.benchmark.records[index] for index in fold.test])
+            of_result = {"test": tested, "part": fold.part}
+            if system in FOLDER_SYSTEMS:
+                of_result |= identity_of_fit
+            else:
+                # The threshold is an outcome.
+                of_result |= fit | {"decoder": asdict(replace(self.config.decoder, threshold=0.0))}
+            key = build_key(of_result)
+            yield _Plan(system=system, fold=fold, key=key, facts=facts, head=head)
 
+    def build_jobs(self, plans: Sequence[_Plan], rows: Path, device: torch.device) -> list[FoldJob]:
+        """One job for each distinct fit; what the system reads of their RNAs goes to `rows`."""
+        if not plans:
+            return []
+        system = plans[0].system
+        by_fit: dict[Path, list[_Plan]] = {}
+        for plan in plans:
+            by_fit.setdefault(plan.head, []).append(plan)
+        needed = {
+            index
+            for plan in plans
+            for index in (*plan.fold.test, *plan.fold.train, *plan.fold.validation)
+        }
+        records = {index: self.benchmark.records[index] for index in sorted(needed)}
+        if system not in FOLDER_SYSTEMS:
+            sequences = [record.sequence for record in records.values()]
+            np.save(rows, _represent(system, sequences, self.checkpoint, self.config, device))
+        encoder = None
+        if self.config.regime.trains_encoder:
+            encoder = _build_encoder(system, self.checkpoint, self.config)
+        return [
+            FoldJob(
+                system=system,
+                folds={plan.key: plan.fold for plan in together},
+                fit=self.config.fit,
+                decoder=self.config.decoder,
+                records=records,
+                rows=rows,
+                device=str(device),
+                facts=together[0].facts,
+                head=head,
+                regime=self.config.regime,
+                encoder=encoder,
+            )
+            for head, together in by_fit.items()
+        ]
 
-def _build_jobs(
-    system: SystemName,
-    folds: Mapping[str, Fold],
-    benchmark: Benchmark,
-    checkpoint: Checkpoint,
-    config: FamiliesConfig,
-    device: torch.device,
-    rows: Path,
-) -> list[FoldJob]:
-    """One job for each distinct fit; what the system reads of their RNAs is written to `rows`."""
-    folds_of_fit: dict[tuple[tuple[int, ...], ...], dict[str, Fold]] = {}
-    for key, fold in folds.items():
-        folds_of_fit.setdefault((fold.train, fold.validation), {})[key] = fold
-    needed = {
-        index for fold in folds.values() for index in (*fold.test, *fold.train, *fold.validation)
-    }
-    records = {index: benchmark.records[index] for index in sorted(needed)}
-    if system != "viennarna":
-        sequences = [record.sequence for record in records.values()]
-        np.save(rows, _represent(system, sequences, checkpoint, config, device))
-    return [
-        FoldJob(
+    def _identify(self, system: SystemName) -> str | None:
+        """What a system's rows or structures depend on; None where it cannot run here."""
+        if system in FOLDER_SYSTEMS:
+            folder = find_folder(system)
+            return None if folder is None else folder.version
+        if system == "pretrained":
+            return self.checkpoint.sha256
+        if system == "random":
+            sizes = asdict(self.checkpoint.encoder.config)
+            return build_key({"sizes": sizes, "seed": self.config.seed})
+        return system
+
+    def _identify_fit(self) -> dict[str, object]:
+        settings = self.config.fit if self.config.regime.regime == "frozen" else self.config.regime
+        return {"fit": asdict(settings), "held_as": self.config.embed.dtype}
+
+    def _build_facts(self, system: SystemName, identity: str, fold: Fold) -> HeadFacts:
+        records = self.benchmark.records
+        fitted = [records[index] for index in (*fold.train, *fold.validation)]
+        together = {
+            other.held_out_family
+            for other in self.benchmark.folds
+            if (other.train, other.validation) == (fold.train, fold.validation)
+        }
+        return HeadFacts(
             system=system,
-            folds=together,
-            fit=config.fit,
-            records=records,
-            rows=rows,
-            device=str(device),
+            encoder=identity,
+            held_out=tuple(sorted(together - {""})),
+            fitted_families=tuple(sorted({record.family for record in fitted})),
+            fit_sha256=hash_records(fitted),
+            data=f"{self.benchmark.name} {self.benchmark.sha256[:12]}",
         )
-        for together in folds_of_fit.values()
-    ]
+
+
+def _load(plan: _Plan, out: Path) -> FoldResult | None:
+    return load_fold_result(out / "folds", plan.system, plan.fold.part, plan.key)
 
 
 def _represent(
     system: SystemName,
     sequences: Sequence[str],
     checkpoint: Checkpoint,
-    config: FamiliesConfig,
+    config: StructureConfig,
     device: torch.device,
 ) -> np.ndarray:
     if system == "one-hot":
         return encode_one_hot(sequences)
-    encoder = checkpoint.encoder
-    if system == "random":
-        encoder = build_random_twin(encoder.config, config.seed).encoder
+    if system == "k-mer":
+        return encode_kmer_windows(sequences)
+    encoder = _build_encoder(system, checkpoint, config)
+    assert encoder is not None, system
     return embed_sequences(encoder, sequences, config.embed, device=device)
 
 
-def _count_workers(config: FamiliesConfig, device: torch.device, num_jobs: int) -> int:
-    if device.type == "cuda":
+def _build_encoder(
+    system: SystemName, checkpoint: Checkpoint, config: StructureConfig
+) -> Encoder | None:
+    if system == "random":
+        return build_random_twin(checkpoint.encoder.config, config.seed).encoder
+    return checkpoint.encoder if system == "pretrained" else None
+
+
+def _count_workers(config: StructureConfig, device: torch.device, num_jobs: int) -> int:
+    # A trained encoder is not sent to other processes.
+    if device.type == "cuda" or config.regime.trains_encoder:
         return 1
     return max(1, min(config.workers or torch.get_num_threads(), num_jobs))
 
@@ -208,7 +254,11 @@ def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
         workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
-        for done in as_completed([pool.submit(run_folds, job) for job in jobs]):
+        for done in as_completed([pool.submit(list_fold_results, job) for job in jobs]):
             yield from done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+# The entry's names until it knows the other tasks.
+evaluate_families = evaluate_benchmark

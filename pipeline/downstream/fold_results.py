@@ -1,13 +1,18 @@
-"""What one system scored on one held-out family: kept in a file, so a fold is done or absent."""
+"""What one system scored on one part: kept in a file, so a fold is done or absent."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .pair_curves import EDGES, PairHistogram
 from .scoring import PairCounts
+from .structure import DecoderConfig
+from .thresholds import DecodingRule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,24 +29,44 @@ class SequenceResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldResult:
-    """One system on one held-out family."""
+    """One system on one held-out family or test set."""
 
     key: str
     """Hash of all that the numbers depend on; a result with another key is not reused."""
     system: str
-    family: str
+    part: str
+    """The fold's: a held-out family, or a test set."""
     sequences: tuple[SequenceResult, ...]
-    threshold: float | None = None
-    """Tuned on validation RNAs of other families; None for a system without one."""
-    validation_f1: float | None = None
-    """Mean relaxed F1 of the validation RNAs at that threshold."""
+    regime: str = "none"
+    """What trained; `none` where nothing is fitted."""
+    rule: DecodingRule | None = None
+    """With the threshold that was tuned on validation RNAs; None for a system without one."""
+    histogram: PairHistogram | None = field(default=None, compare=False)
+    """Pair probabilities of the tested RNAs; None for a system without them."""
     num_train: int = 0
     num_validation: int = 0
     first_loss: float | None = None
     last_loss: float | None = None
     """Mean loss of the first and of the last tenth of the fit."""
     fit_seconds: float = 0.0
+    tune_seconds: float = 0.0
+    """Of a fit that folds share, each has its share of both."""
     test_seconds: float = 0.0
+
+    @property
+    def family(self) -> str:
+        """The part, as `summary.py` calls it."""
+        return self.part
+
+    @property
+    def threshold(self) -> float | None:
+        """The decoder's."""
+        return self.rule and self.rule.decoder.threshold
+
+    @property
+    def validation_f1(self) -> float | None:
+        """Mean relaxed F1 of the validation RNAs at that threshold."""
+        return self.rule and self.rule.value
 
 
 def build_key(facts: Mapping[str, Any]) -> str:
@@ -52,25 +77,50 @@ def build_key(facts: Mapping[str, Any]) -> str:
 
 def save_fold_result(result: FoldResult, folder: Path) -> Path:
     """Write a result; it appears whole or not at all."""
-    path = _path_of(folder, result.system, result.family, result.key)
+    path = _path_of(folder, result.system, result.part, result.key)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(asdict(result), indent=1, default=_list_array)
+    scratch.write_text(text + "\n", encoding="utf-8")
     scratch.replace(path)
     return path
 
 
-def load_fold_result(folder: Path, system: str, family: str, key: str) -> FoldResult | None:
+def load_fold_result(folder: Path, system: str, part: str, key: str) -> FoldResult | None:
     """The result with this key, or None where it has not been computed."""
-    path = _path_of(folder, system, family, key)
+    path = _path_of(folder, system, part, key)
     if not path.exists():
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         sequences = tuple(_build_sequence_result(one) for one in stored.pop("sequences"))
-        return FoldResult(**stored, sequences=sequences)
+        rule, histogram = stored.pop("rule"), stored.pop("histogram")
+        return FoldResult(
+            **stored,
+            sequences=sequences,
+            rule=rule and build_rule(rule),
+            histogram=histogram and _build_histogram(histogram),
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is no fold result ({error}); delete it and run again") from error
+
+
+def build_rule(stored: Mapping[str, Any]) -> DecodingRule:
+    """A decoding rule from the JSON of its fields."""
+    lists = {name: tuple(stored[name]) for name in ("grid", "families")}
+    return DecodingRule(**{**stored, **lists, "decoder": DecoderConfig(**stored["decoder"])})
+
+
+def _list_array(value: object) -> list[float]:
+    assert isinstance(value, np.ndarray), f"{value!r} is no JSON"
+    return value.tolist()
+
+
+def _build_histogram(stored: dict[str, Any]) -> PairHistogram:
+    histogram = PairHistogram(**{name: np.array(values) for name, values in stored.items()})
+    if len(histogram.num_pairs_K) != len(EDGES) - 1:
+        raise ValueError(f"its histogram has {len(histogram.num_pairs_K)} bins")
+    return histogram
 
 
 def _build_sequence_result(stored: dict[str, Any]) -> SequenceResult:
@@ -78,6 +128,6 @@ def _build_sequence_result(stored: dict[str, Any]) -> SequenceResult:
     return SequenceResult(**stored, strict=strict, relaxed=relaxed)
 
 
-def _path_of(folder: Path, system: str, family: str, key: str) -> Path:
-    readable = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in family)
+def _path_of(folder: Path, system: str, part: str, key: str) -> Path:
+    readable = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in part)
     return folder / f"{system}.{readable}.{key}.json"

@@ -3,41 +3,45 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .chart import draw_families
+from .chart import draw_parts
 from .scorecard import Scorecard, build_signature, find_audit, format_markdown, format_text
-
-TEXT, MARKDOWN, PICTURE = "families.txt", "families.md", "families.svg"
-SCORES, SEQUENCES, FACTS = "families.csv", "sequences.csv", "families.json"
 
 
 def write_report(card: Scorecard, folder: Path) -> list[Path]:
-    """Write every form of the scorecard into `folder`; returns the files."""
+    """Write every form of the scorecard into `folder`, named after the task; returns the files.
+
+    A task report has the same name, so it belongs into another folder.
+    """
+    task = card.benchmark.task
     folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / TEXT, format_text(card) + "\n")
-    _write_text(folder / MARKDOWN, format_markdown(card, picture=PICTURE))
-    _write_text(folder / PICTURE, draw_families(card))
-    _write_text(folder / FACTS, json.dumps(_build_facts(card), indent=1) + "\n")
-    _write_csv(folder / SCORES, _iter_score_rows(card))
-    _write_csv(folder / SEQUENCES, _iter_sequence_rows(card))
-    return [folder / name for name in (TEXT, MARKDOWN, PICTURE, FACTS, SCORES, SEQUENCES)]
+    text, markdown, picture = (folder / f"{task}.{suffix}" for suffix in ("txt", "md", "svg"))
+    scores, sequences = folder / f"{task}.csv", folder / "sequences.csv"
+    facts = folder / f"{task}.json"
+    _write_text(text, format_text(card) + "\n")
+    _write_text(markdown, format_markdown(card, picture=picture.name))
+    _write_text(picture, draw_parts(card))
+    _write_text(facts, json.dumps(_build_facts(card), indent=1) + "\n")
+    _write_csv(scores, _iter_score_rows(card))
+    _write_csv(sequences, _iter_sequence_rows(card))
+    return [text, markdown, picture, facts, scores, sequences]
 
 
 def _build_facts(card: Scorecard) -> dict[str, Any]:
     """What was measured, on what and how, without the single sequences."""
     return {
         "signature": build_signature(card),
-        "benchmark": {"name": card.benchmark.name, "sha256": card.benchmark.sha256},
+        "benchmark": {"name": card.benchmark.name, "sources": dict(card.benchmark.sources)},
         "checkpoint": card.checkpoint,
         "audit": find_audit(card),
         "config": asdict(card.config),
-        "threshold_from": "best mean relaxed F1 on validation RNAs of the families not held out",
+        "threshold_from": "best mean relaxed F1 on validation RNAs",
         "folds": [
             {
-                "family": fold.family,
+                "part": fold.part,
                 "num_test": len(fold.test),
                 "num_train": len(fold.train),
                 "num_validation": len(fold.validation),
@@ -48,7 +52,11 @@ def _build_facts(card: Scorecard) -> dict[str, Any]:
             for fold in card.benchmark.folds
         ],
         "fits": [
-            {key: value for key, value in asdict(result).items() if key != "sequences"}
+            {
+                key: value
+                for key, value in asdict(replace(result, sequences=(), histogram=None)).items()
+                if key not in ("sequences", "histogram")
+            }
             for result in card.results
         ],
         "scores": [asdict(cell) for cell in card.cells],
@@ -59,8 +67,8 @@ def _build_facts(card: Scorecard) -> dict[str, Any]:
 def _iter_score_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
     """One row per system, family or summary, and scoring."""
     signature = build_signature(card)
-    result_of = {(result.system, result.family): result for result in card.results}
-    fold_of = {fold.family: fold for fold in card.benchmark.folds}
+    result_of = {(result.system, result.part): result for result in card.results}
+    fold_of = {fold.part: fold for fold in card.benchmark.folds}
     for cell in card.cells:
         result = result_of.get((cell.system, cell.scope))
         fold = fold_of.get(cell.scope)
@@ -85,7 +93,7 @@ def _iter_sequence_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
             scores = {"strict": one.strict.score(), "relaxed": one.relaxed.score()}
             yield {
                 "system": result.system,
-                "family": result.family,
+                "part": result.part,
                 "id": one.id,
                 "length_nt": one.length_nt,
                 "threshold": result.threshold,

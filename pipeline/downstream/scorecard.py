@@ -8,9 +8,13 @@ from pathlib import Path
 
 from ...data_prep.audit_lines import find_audit_line
 from ...data_prep.shards import hash_manifest
-from .evaluate import Benchmark
+from .fit_overlap import FitOverlap, find_fit_overlap
 from .fold_results import FoldResult, build_key
-from .scoring import EMPTY_POLICY
+from .folds import Benchmark, StructureTask
+from .scoring import EMPTY_POLICY, TRUTH_POLICY
+from .signature import build_signature as join_facts
+from .signature import describe_decoder
+from .structure_config import LABELS, StructureConfig
 from .summary import (
     MEAN_OF_FAMILIES,
     MEAN_OF_SEQUENCES,
@@ -22,23 +26,33 @@ from .summary import (
     compare_systems,
     summarise,
 )
-from .tasks.families import FamiliesConfig
 
-LABELS = {
-    "pretrained": "pretrained",
-    "random": "random encoder",
-    "one-hot": "one-hot",
-    "viennarna": "ViennaRNA",
-}
-"""How a system is called in tables."""
 TITLES: dict[Scoring, str] = {
     "relaxed": "Relaxed F1: a pair one step off at one end counts",
     "strict": "Strict F1: exact pairs only",
 }
-CAVEAT = (
-    "Held out: no structure of the family was used to fit the head or to tune the threshold.\n"
-    "Not held out: the encoder may have seen the family's sequences in pretraining."
-)
+CAVEATS: dict[StructureTask, tuple[str, ...]] = {
+    "families": (
+        "Held out: no structure of the family was used to fit the head or to tune the threshold.",
+        "Not held out: the encoder may have seen the family's sequences in pretraining.",
+    ),
+    "intra-family": (
+        "Held out: no tested structure was used to fit the head or to tune the threshold; others "
+        "of the same family were.",
+        "Not held out: the encoder may have seen the sequences in pretraining.",
+    ),
+    "out-of-family": (
+        "Held out: no tested structure was used to fit the head or to tune the threshold; whether "
+        "others of the family were is up to the sets.",
+        "Not held out: the encoder may have seen the sequences in pretraining.",
+    ),
+}
+SUFFIXES: dict[StructureTask, str] = {
+    "families": "fam",
+    "intra-family": "intra",
+    "out-of-family": "out",
+}
+"""What the signature calls a task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,10 +62,12 @@ class Scorecard:
     benchmark: Benchmark
     checkpoint: dict[str, str]
     """Metadata of the weights: file, sha256, and what their run wrote."""
-    config: FamiliesConfig
+    config: StructureConfig
     results: Sequence[FoldResult]
     cells: Sequence[Cell]
     gains: Sequence[Gain]
+    overlaps: Sequence[FitOverlap]
+    """What the fit and the test of each fold share, in the order of the folds."""
 
     @property
     def systems(self) -> list[str]:
@@ -60,8 +76,15 @@ class Scorecard:
 
     @property
     def families(self) -> list[str]:
-        """Held-out families, in order of name."""
-        return [fold.family for fold in self.benchmark.folds]
+        """Held-out families, in order of name, or test sets."""
+        return self.benchmark.parts
+
+    @property
+    def scopes(self) -> list[str]:
+        """Lines of a table: the parts, and the means over them where they are families."""
+        if self.benchmark.task != "families":
+            return self.families
+        return [*self.families, MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, POOLED_PAIRS]
 
     def find(self, system: str, scope: str, scoring: Scoring) -> Cell:
         """The cell of one system on one family or summary."""
@@ -75,7 +98,7 @@ class Scorecard:
 def build_scorecard(
     benchmark: Benchmark,
     checkpoint: dict[str, str],
-    config: FamiliesConfig,
+    config: StructureConfig,
     results: Sequence[FoldResult],
 ) -> Scorecard:
     """Summarise fold results."""
@@ -88,6 +111,10 @@ def build_scorecard(
         results=results,
         cells=summarise(results, config.bootstrap),
         gains=compare_systems(results, "pretrained", config.bootstrap),
+        overlaps=[
+            find_fit_overlap(fold, benchmark.records, min_identity=config.near_identity)
+            for fold in benchmark.folds
+        ],
     )
 
 
@@ -95,16 +122,22 @@ def build_signature(card: Scorecard) -> str:
     """All that has to be equal for two tables to be comparable; `config` hashes every setting."""
     config, fit = card.config, card.config.fit
     settings = asdict(replace(config, workers=0, device="auto"))
+    schedule = f"{fit.head_steps}x{fit.rnas_per_step}@{fit.peak_lr:g}"
+    if config.regime.regime != "frozen":
+        schedule = f"{config.regime.epochs}epochs@{config.regime.peak_lr:g}"
     facts = {
-        "benchmark": f"{card.benchmark.name}-fam",
+        "benchmark": _clean(f"{card.benchmark.name}-{SUFFIXES[card.benchmark.task]}"),
         "data": card.benchmark.sha256[:8],
-        "folds": "+".join(card.families) if card.benchmark.is_partial else len(card.families),
-        "test": f"{config.max_test_per_family or 'all'}/family,<={config.max_length_nt}nt",
+        "folds": _clean("+".join(card.families))
+        if card.benchmark.is_partial
+        else len(card.families),
+        "test": f"{config.max_test_per_part or 'all'}/part,<={config.max_length_nt}nt",
         "preset": config.preset,
-        "fit": f"{fit.head_steps}x{fit.rnas_per_step}@{fit.peak_lr:g},"
-        f"{fit.max_fit_sequences or 'all'},<={fit.max_fit_length_nt}nt",
+        "fit": f"{schedule},{fit.max_fit_sequences or 'all'},<={fit.max_fit_length_nt}nt",
+        **describe_decoder(config.decoder),
+        "regime": config.regime.regime,
         "threshold": f"val-relaxed-f1,{fit.max_validation_sequences or 'all'}",
-        "pairs": "canonical+wobble",
+        "truth": TRUTH_POLICY.replace(" ", "-"),
         "empty": EMPTY_POLICY,
         "bs": config.bootstrap.num_resamples,
         "seed": config.seed,
@@ -112,7 +145,12 @@ def build_signature(card: Scorecard) -> str:
         "ckpt": card.checkpoint["sha256"][:8],
         "v": version("openrinalmo"),
     }
-    return "|".join(f"{name}:{value}" for name, value in facts.items())
+    return join_facts(facts)
+
+
+def _clean(name: str) -> str:
+    """A name of a user's without the mark that separates a signature's facts."""
+    return name.replace("|", "/")
 
 
 def find_audit(card: Scorecard) -> str:
@@ -131,22 +169,57 @@ def find_audit(card: Scorecard) -> str:
         is_it = False
     if not is_it:
         return f"none: {folder}, the corpus of this checkpoint, is not there"
-    line = find_audit_line(folder, card.benchmark.sha256)
-    return line or (
+    sources = card.benchmark.sources
+    lines = {name: find_audit_line(folder, sha256) for name, sha256 in sources.items()}
+    found = [line for line in lines.values() if line]
+    if found and len(found) < len(lines):
+        absent = ", ".join(name for name, line in lines.items() if not line)
+        found.append(f"none of {absent}")
+    return "; ".join(found) or (
         "none of this benchmark against the pretraining corpus; "
         f"`make audit CORPUS={folder} BENCHMARKS=…` makes one"
     )
 
 
+def describe_folds(card: Scorecard) -> list[str]:
+    """What is held out, what was tested and left out, and what fit and test still share."""
+    config, folds = card.config, card.benchmark.folds
+    lines = [*CAVEATS[card.benchmark.task], *card.benchmark.notes]
+    lines.append(
+        f"Tested: at most {config.max_test_per_part or 'all'} RNAs of a part and "
+        f"{config.max_length_nt} nt."
+    )
+    if card.benchmark.task == "families":
+        lines.append(
+            "Left out of the fit, summed over folds: "
+            f"{sum(fold.num_shared for fold in folds)} RNAs whose sequence is in the held-out "
+            f"family, {sum(fold.num_repeats for fold in folds)} repeats."
+        )
+    shared = [
+        f"{fold.part} {overlap.num_exact} + {overlap.num_near - overlap.num_exact} "
+        f"of {len(fold.test)}"
+        for fold, overlap in zip(folds, card.overlaps, strict=True)
+        if overlap.num_near
+    ]
+    lines.append(
+        "Tested RNAs that the fit holds exactly + nearly (8-mers say at least "
+        f"{config.near_identity:.0%} identity): {'; '.join(shared) or 'none'}."
+    )
+    return lines
+
+
 def format_text(card: Scorecard) -> str:
     """The scorecard for a terminal."""
-    parts = [f"{TITLES[scoring]}\n{_align(build_rows(card, scoring))}" for scoring in SCORINGS]
+    num_means = len(card.scopes) - len(card.families)
+    parts = [
+        f"{TITLES[scoring]}\n{_align(build_rows(card, scoring), num_means)}" for scoring in SCORINGS
+    ]
     return "\n\n".join([*parts, _describe(card), build_signature(card)])
 
 
 def format_markdown(card: Scorecard, *, picture: str) -> str:
     """The scorecard as Markdown; `picture` is the chart's file name."""
-    parts = [f"# {card.benchmark.name}: held-out families", f"![F1 per held-out family]({picture})"]
+    parts = [f"# {card.benchmark.name}: {card.benchmark.title}", f"![F1 of each part]({picture})"]
     for scoring in SCORINGS:
         header, *rows = build_rows(card, scoring)
         lines = [header, ["---"] * len(header), *rows]
@@ -157,8 +230,14 @@ def format_markdown(card: Scorecard, *, picture: str) -> str:
 
 def build_rows(card: Scorecard, scoring: Scoring) -> list[list[str]]:
     """Header and lines of one table: families and summaries down, systems across."""
-    rows = [["family", "n", *(LABELS[system] for system in card.systems)]]
-    for scope in (*card.families, MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, POOLED_PAIRS):
+    rows = [
+        [
+            "family" if card.benchmark.task == "families" else "test set",
+            "n",
+            *(LABELS[system] for system in card.systems),
+        ]
+    ]
+    for scope in card.scopes:
         cells = [card.find(system, scope, scoring) for system in card.systems]
         count = str(cells[0].num_sequences)
         if scope == MEAN_OF_FAMILIES:
@@ -173,19 +252,21 @@ def _format_cell(cell: Cell) -> str:
     return f"{cell.f1:.3f} [{cell.f1_low:.2f} {cell.f1_high:.2f}]"
 
 
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, with a rule under the header and over the summaries."""
+def _align(rows: Sequence[Sequence[str]], num_means: int) -> str:
+    """Columns of equal width, with a rule under the header and over the last lines, the means."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([lines[0], rule, *lines[1:-3], rule, *lines[-3:]])
+    first_mean = len(lines) - num_means
+    means = [rule, *lines[first_mean:]] if num_means else []
+    return "\n".join([lines[0], rule, *lines[1:first_mean], *means])
 
 
 def _describe(card: Scorecard) -> str:
-    config, folds = card.config, card.benchmark.folds
+    config = card.config
     level = round(100 * config.bootstrap.level)
     # The rest of the header, such as the run's settings, is in the JSON.
     shown = ("run", "step", "file", "sha256", "manifest_sha256")
@@ -194,17 +275,13 @@ def _describe(card: Scorecard) -> str:
         [
             f"In brackets the {level} % bootstrap interval over RNAs, for the mean of families "
             "over families.",
-            *(_format_gain(gain) for gain in card.gains),
-            CAVEAT,
-            f"Tested at most {config.max_test_per_family or 'all'} RNAs of a family and "
-            f"{config.max_length_nt} nt; left out of the fit: "
-            f"{sum(fold.num_shared for fold in folds)} RNAs whose sequence is in the held-out "
-            f"family, {sum(fold.num_repeats for fold in folds)} repeats (sums over folds).",
-            "Thresholds, tuned on validation RNAs of the other families: "
+            *(_format_gain(gain, card) for gain in card.gains),
+            *describe_folds(card),
+            "Thresholds, tuned on validation RNAs: "
             + "; ".join(
                 f"{LABELS[system]} {_format_thresholds(card, system)}"
                 for system in card.systems
-                if system != "viennarna"
+                if any(one.rule for one in card.results if one.system == system)
             ),
             f"Audit: {find_audit(card)}",
             "Checkpoint: " + ", ".join(f"{key} {value}" for key, value in known.items()),
@@ -212,10 +289,13 @@ def _describe(card: Scorecard) -> str:
     )
 
 
-def _format_gain(gain: Gain) -> str:
+def _format_gain(gain: Gain, card: Scorecard) -> str:
+    estimates = [(gain.over_sequences, "RNAs")]
+    if card.benchmark.task == "families":
+        estimates.append((gain.over_families, "families"))
     spans = [
         f"{estimate.mean:+.3f} [{estimate.low:+.3f} {estimate.high:+.3f}] over {unit}"
-        for estimate, unit in ((gain.over_sequences, "RNAs"), (gain.over_families, "families"))
+        for estimate, unit in estimates
     ]
     return f"{LABELS[gain.system]} less {LABELS[gain.baseline]}, relaxed F1: {', '.join(spans)}"
 

@@ -6,7 +6,7 @@ from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin, save_masked_lm
 from openrinalmo.pipeline.downstream.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.finetune import FitConfig
-from openrinalmo.pipeline.downstream.tasks.families import FamiliesConfig
+from openrinalmo.pipeline.downstream.structure_config import StructureConfig
 
 PARTNER = {"A": "U", "U": "A", "G": "C", "C": "G"}
 STEMS_NT = {"short": 4, "middle": 6, "long": 9}
@@ -58,4 +58,4 @@ def build_toy_config(**changes):
         "fit": FitConfig(head_steps=3, rnas_per_step=2, peak_lr=1e-2),
         "bootstrap": BootstrapConfig(num_resamples=50),
     }
-    return FamiliesConfig(**{**settings, **changes})
+    return StructureConfig(**{**settings, **changes})

@@ -1,65 +1,27 @@
 """Leave one family out: which RNAs a head is fitted, tuned and tested on, fold by fold."""
 
-import itertools
+import csv
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from ..bootstrap import BootstrapConfig
-from ..embed import EmbedConfig
 from ..finetune import FitConfig
-from ..records import StructureRecord
+from ..folds import Benchmark, Fold, draw_evenly
+from ..records import StructureRecord, find_structures, hash_structures, read_structures
+from ..structure_config import Presets, StructureConfig, build_config
+from ..structure_files import open_text
+from .structure_splits import MIN_FIT_NT, ROLES
 
 logger = logging.getLogger(__name__)
 
-SystemName = Literal["pretrained", "random", "one-hot", "viennarna"]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FamiliesConfig:
-    """One evaluation: every system on every held-out family."""
-
-    preset: str = "full"
-    """Name of the preset these settings began as; it goes into the signature."""
-    systems: tuple[SystemName, ...] = ("pretrained", "random", "one-hot", "viennarna")
-    max_length_nt: int = 512
-    """Longer RNAs are left out altogether; 512 gives the published set of ArchiveII."""
-    max_test_per_family: int = 0
-    """RNAs of the held-out family that are tested, drawn by `seed`; 0 takes all."""
-    validation_fraction: float = 0.1
-    """Share of each other family that tunes the threshold instead of fitting the head."""
-    seed: int = 0
-    """Decides every draw of RNAs, and the weights of the random encoder."""
-    workers: int = 0
-    """Processes that run folds, one thread each; 0 takes one per core, a GPU always one."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where encoder and head run; auto is a GPU where there is one."""
-    embed: EmbedConfig = field(default_factory=EmbedConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-
-    def __post_init__(self) -> None:
-        if not self.systems or len(set(self.systems)) != len(self.systems):
-            raise ValueError(f"systems must name each row once, got {','.join(self.systems)!r}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must be between 0 and 1, got {self.validation_fraction}"
-            )
-        if self.max_length_nt < 1:
-            raise ValueError(f"max_length_nt must be positive, got {self.max_length_nt}")
-        for name in ("max_test_per_family", "workers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-
-
-def _build_quick() -> FamiliesConfig:
+def _build_quick() -> StructureConfig:
     """The embedded sample in two minutes on two cores: shows that all works, ranks nothing."""
-    return FamiliesConfig(
-        max_test_per_family=10,
+    return StructureConfig(
+        max_test_per_part=10,
         fit=FitConfig(
             head_steps=48,
             # Six times the published rate: in 48 updates the head learns little at 5e-4.
@@ -71,10 +33,10 @@ def _build_quick() -> FamiliesConfig:
     )
 
 
-def _build_budget() -> FamiliesConfig:
+def _build_budget() -> StructureConfig:
     """ArchiveII's nine folds, for two cores and about half an hour."""
-    return FamiliesConfig(
-        max_test_per_family=100,
+    return StructureConfig(
+        max_test_per_part=100,
         fit=FitConfig(
             head_steps=160,
             peak_lr=2e-3,
@@ -85,38 +47,81 @@ def _build_budget() -> FamiliesConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], FamiliesConfig]] = {
+PRESETS: Presets = {
     "quick": _build_quick,
     "budget": _build_budget,
-    "full": FamiliesConfig,
+    "full": StructureConfig,
 }
 
 
-def build_families_config(preset: str) -> FamiliesConfig:
+def build_families_config(preset: str) -> StructureConfig:
     """Settings of a named preset; docs/families.md has what each costs."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
-    return replace(PRESETS[preset](), preset=preset)
+    return build_config(PRESETS, preset)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fold:
-    """One held-out family; RNAs are indices into the benchmark's records."""
+def read_benchmark(
+    data: Path | None,
+    config: StructureConfig,
+    only: Sequence[str] = (),
+    *,
+    fold_file: Path | None = None,
+) -> Benchmark:
+    """The sample, ArchiveII of a data folder, or a user's set, with folds for all or `only`.
 
-    family: str
-    test: tuple[int, ...]
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    num_shared: int
-    """RNAs of other families left out of the fit: their sequence is in the held-out family."""
-    num_repeats: int
-    """RNAs of other families left out of the fit: an earlier one has the same sequence."""
-    num_test_repeats: int
-    """Tested RNAs whose sequence another tested RNA has; they stay, as published."""
+    `fold_file`, a published list of folds, leaves the RNAs that it names.
+    """
+    source = find_structures(data)
+    records = read_structures(source)
+    if fold_file:
+        records = _select_listed(records, fold_file)
+    name = "sample" if data is None else source.name.partition(".")[0].partition("_")[0].lower()
+    return Benchmark(
+        task="families",
+        title="Secondary structure, families held out",
+        name=name,
+        sources={source.name: hash_structures(source)},
+        records=records,
+        folds=build_folds(records, config, only),
+        is_partial=bool(only),
+        notes=(f"{len(records)} RNAs that {fold_file.name} lists",) if fold_file else (),
+    )
+
+
+def _select_listed(records: Sequence[StructureRecord], fold_file: Path) -> list[StructureRecord]:
+    """Records that a fold file names; it must hold out whole families, each under its name."""
+    folds = read_fold_file(fold_file)
+    family_of = {record.id: record.family for record in records}
+    for name, partitions in folds.items():
+        listed = {one: ids for one, ids in partitions.items() if one.lower() in ROLES["test"]}
+        for one in (one for ids in partitions.values() for one in ids if one not in family_of):
+            raise ValueError(f"{fold_file} names {one!r}, which is not among the structures")
+        for role, ids in partitions.items():
+            wrong = [one for one in ids if (family_of[one] == name) != (role in listed)]
+            if wrong:
+                raise ValueError(
+                    f"{fold_file}: {wrong[0]!r} of family {family_of[wrong[0]]} is in {role} of "
+                    f"fold {name}; a fold must be named after the family it holds out whole"
+                )
+    named = {one for partitions in folds.values() for ids in partitions.values() for one in ids}
+    return [record for record in records if record.id in named]
+
+
+def read_fold_file(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Ids of each partition of each fold of a `fold_name,fold_number,partition,id` table."""
+    folds: dict[str, dict[str, list[str]]] = {}
+    with open_text(path) as lines:
+        rows = csv.DictReader(lines)
+        missing = {"fold_name", "partition", "id"} - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(sorted(missing))}")
+        for row in rows:
+            parts = folds.setdefault(row["fold_name"], {})
+            parts.setdefault(row["partition"], []).append(row["id"])
+    return folds
 
 
 def build_folds(
-    records: Sequence[StructureRecord], config: FamiliesConfig, only: Iterable[str] = ()
+    records: Sequence[StructureRecord], config: StructureConfig, only: Iterable[str] = ()
 ) -> list[Fold]:
     """A fold for each family, in order of name, or for the families `only`.
 
@@ -149,9 +154,9 @@ def _build_fold(
     records: Sequence[StructureRecord],
     members: Mapping[str, Sequence[int]],
     held_out_family: str,
-    config: FamiliesConfig,
+    config: StructureConfig,
 ) -> Fold:
-    test = members[held_out_family][: config.max_test_per_family or None]
+    test = members[held_out_family][: config.max_test_per_part or None]
     held_out = {records[index].sequence for index in members[held_out_family]}
     seen: set[str] = set()
     num_shared = num_repeats = 0
@@ -163,14 +168,16 @@ def _build_fold(
             sequence = records[index].sequence
             num_shared += sequence in held_out
             num_repeats += sequence in seen
-            if sequence not in held_out | seen and len(sequence) <= config.fit.max_fit_length_nt:
+            is_new = sequence not in held_out and sequence not in seen
+            if is_new and MIN_FIT_NT <= len(sequence) <= config.fit.max_fit_length_nt:
                 eligible.append(index)
             seen.add(sequence)
         # A family of one RNA is fitted on; a family of two or more always has one to validate.
         share = max(round(config.validation_fraction * len(eligible)), 1) if eligible[1:] else 0
         validation_of[family], train_of[family] = eligible[:share], eligible[share:]
     return Fold(
-        family=held_out_family,
+        part=held_out_family,
+        held_out_family=held_out_family,
         test=tuple(test),
         train=draw_evenly(train_of, config.fit.max_fit_sequences),
         validation=draw_evenly(validation_of, config.fit.max_validation_sequences),
@@ -178,10 +185,3 @@ def _build_fold(
         num_repeats=num_repeats,
         num_test_repeats=len(test) - len({records[index].sequence for index in test}),
     )
-
-
-def draw_evenly(members: Mapping[str, Sequence[int]], limit: int) -> tuple[int, ...]:
-    """The first RNA of each family, then the second of each, up to `limit`; 0 takes all."""
-    rounds = itertools.zip_longest(*members.values())
-    drawn = (index for each in rounds for index in each if index is not None)
-    return tuple(itertools.islice(drawn, limit or None))

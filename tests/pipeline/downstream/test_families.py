@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from openrinalmo.pipeline.downstream.finetune import FitConfig
+from openrinalmo.pipeline.downstream.folds import draw_evenly
 from openrinalmo.pipeline.downstream.records import StructureRecord
+from openrinalmo.pipeline.downstream.structure_config import StructureConfig
 from openrinalmo.pipeline.downstream.tasks.families import (
-    FamiliesConfig,
     build_families_config,
     build_folds,
-    draw_evenly,
+    read_benchmark,
 )
-from support.families import build_toy_config
+from support.families import build_lines, build_toy_config, write_structures
+from support.shared import SHARED, requires_shared
+
+ARCHIVEII = "data/structure/archiveII_3966.tsv.xz"
+FOLD_FILE = "data/structure/sinclab_archiveII_fam_folds.csv.xz"
 
 NO_PAIRS = np.empty((0, 2), np.int64)
 
@@ -38,10 +43,10 @@ def test_the_held_out_family_is_tested_whole_and_nowhere_else():
     a, b, c = np.split(np.array(unique_sequences(30)), 3)
     records = make("a", *a) + make("b", *b) + make("c", *c)
     folds = build_folds(records, build_toy_config())
-    assert [fold.family for fold in folds] == ["a", "b", "c"]
+    assert [fold.part for fold in folds] == ["a", "b", "c"]
     for fold in folds:
-        others = {"a", "b", "c"} - {fold.family}
-        assert sorted(fold.test) == [i for i, r in enumerate(records) if r.family == fold.family]
+        others = {"a", "b", "c"} - {fold.part}
+        assert sorted(fold.test) == [i for i, r in enumerate(records) if r.family == fold.part]
         assert families_of(records, fold.train) == families_of(records, fold.validation) == others
         assert len(fold.validation) == 6
         assert sorted([*fold.train, *fold.validation, *fold.test]) == list(range(30))
@@ -64,7 +69,7 @@ def test_duplicates_are_counted_and_kept_out_of_the_fit():
 def test_a_cap_on_the_test_does_not_let_the_rest_into_the_fit():
     s = unique_sequences(9)
     records = make("a", *s[:5]) + make("b", *s[:5], *s[5:])
-    fold = build_folds(records, build_toy_config(max_test_per_family=2), ["a"])[0]
+    fold = build_folds(records, build_toy_config(max_test_per_part=2), ["a"])[0]
     assert len(fold.test) == 2
     assert fold.num_shared == 5
     assert not {records[i].sequence for i in (*fold.train, *fold.validation)} & set(s[:5])
@@ -113,7 +118,7 @@ def test_a_family_of_long_rnas_is_left_out_with_a_word(caplog):
     records = make("a", *unique_sequences(3)) + make("b", *unique_sequences(3, seed=1))
     records += make("ssu", *unique_sequences(3, length=90))
     folds = build_folds(records, build_toy_config(max_length_nt=50))
-    assert [fold.family for fold in folds] == ["a", "b"]
+    assert [fold.part for fold in folds] == ["a", "b"]
     assert "no fold for ssu: all its RNAs are longer than max_length_nt=50" in caplog.text
 
 
@@ -124,18 +129,64 @@ def test_a_family_of_long_rnas_is_left_out_with_a_word(caplog):
         {"systems": ("random", "random")},
         {"validation_fraction": 1.0},
         {"max_length_nt": 0},
-        {"max_test_per_family": -1},
+        {"max_test_per_part": -1},
         {"workers": -1},
     ],
     ids=str,
 )
 def test_settings_are_checked(change):
     with pytest.raises(ValueError, match=next(iter(change))):
-        FamiliesConfig(**change)
+        StructureConfig(**change)
 
 
 def test_presets():
-    assert build_families_config("full") == FamiliesConfig(preset="full")
+    assert build_families_config("full") == StructureConfig(preset="full")
     assert build_families_config("quick").preset == "quick"
     with pytest.raises(ValueError, match="must be one of quick, budget, full; got 'fast'"):
         build_families_config("fast")
+
+
+def write_fold_file(path, folds):
+    rows = ["fold_name,fold_number,partition,id"]
+    for name, parts in folds.items():
+        for part, ids in parts.items():
+            rows += [f"{name},0,{part},{one}" for one in ids]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_fold_file_leaves_the_rnas_it_names(tmp_path):
+    data = write_structures(tmp_path / "toy.tsv", build_lines(per_family=3))
+    families = ("short", "middle", "long")
+    named = {family: [f"{family}-0", f"{family}-1"] for family in families}
+    folds = {
+        family: {
+            "test": named[family],
+            "train": [one for other in families if other != family for one in named[other]],
+        }
+        for family in families
+    }
+    config = build_toy_config()
+    path = write_fold_file(tmp_path / "folds.csv", folds)
+    benchmark = read_benchmark(data, config, fold_file=path)
+    assert [len(fold.test) for fold in benchmark.folds] == [2, 2, 2]
+    assert benchmark.notes == ("6 RNAs that folds.csv lists",)
+    folds["short"]["train"].append("short-0")
+    with pytest.raises(ValueError, match="'short-0' of family short is in train of fold short"):
+        read_benchmark(data, config, fold_file=write_fold_file(path, folds))
+    folds["short"]["train"][-1] = "nobody"
+    with pytest.raises(ValueError, match="names 'nobody', which is not among the structures"):
+        read_benchmark(data, config, fold_file=write_fold_file(path, folds))
+    path.write_text("fold,id\n")
+    with pytest.raises(ValueError, match="has no column fold_name, partition"):
+        read_benchmark(data, config, fold_file=path)
+
+
+@requires_shared(ARCHIVEII, FOLD_FILE)
+def test_the_published_fold_file_holds_out_whole_families():
+    config = build_families_config("full")
+    benchmark = read_benchmark(SHARED / ARCHIVEII, config, fold_file=SHARED / FOLD_FILE)
+    assert {fold.part: len(fold.test) for fold in benchmark.folds} == {
+        **{"5s": 1283, "srp": 918, "tRNA": 557, "tmRNA": 462, "RNaseP": 454},
+        **{"grp1": 74, "16s": 66, "telomerase": 35, "23s": 15},
+    }

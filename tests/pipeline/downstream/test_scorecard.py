@@ -11,8 +11,9 @@ import pytest
 from openrinalmo.data_prep.audit_lines import write_audit
 from openrinalmo.data_prep.shards import hash_manifest
 from openrinalmo.pipeline.downstream.bootstrap import estimate_mean
-from openrinalmo.pipeline.downstream.evaluate import Benchmark
 from openrinalmo.pipeline.downstream.fold_results import FoldResult, SequenceResult
+from openrinalmo.pipeline.downstream.folds import Benchmark, Fold
+from openrinalmo.pipeline.downstream.records import StructureRecord
 from openrinalmo.pipeline.downstream.report import write_report
 from openrinalmo.pipeline.downstream.scorecard import (
     build_scorecard,
@@ -21,8 +22,9 @@ from openrinalmo.pipeline.downstream.scorecard import (
     format_text,
 )
 from openrinalmo.pipeline.downstream.scoring import PairCounts
+from openrinalmo.pipeline.downstream.structure import DecoderConfig
 from openrinalmo.pipeline.downstream.summary import compare_systems, summarise
-from openrinalmo.pipeline.downstream.tasks.families import Fold
+from openrinalmo.pipeline.downstream.thresholds import DecodingRule
 from support.corpora import make_corpus
 from support.families import build_toy_config
 
@@ -46,10 +48,18 @@ def build_result(system, family, hits):
         )
         for number, hit in enumerate(hits)
     )
-    threshold = None if system == "viennarna" else 0.07
-    return FoldResult(
-        key="0", system=system, family=family, sequences=sequences, threshold=threshold
-    )
+    rule = None
+    if system != "viennarna":
+        rule = DecodingRule(
+            decoder=DecoderConfig(threshold=0.07),
+            metric="F1 relaxed",
+            value=0.5,
+            grid=(0.07,),
+            families=("other",),
+            num_validation=1,
+            tuned_on="0" * 16,
+        )
+    return FoldResult(key="0", system=system, part=family, sequences=sequences, rule=rule)
 
 
 @pytest.fixture
@@ -57,21 +67,47 @@ def results():
     return [build_result(*names, hits) for names, hits in HITS.items()]
 
 
+def build_records():
+    """Four tested RNAs, one to train on and one to validate on: all unlike each other."""
+    generator = np.random.default_rng(0)
+    pairs_P2 = np.array([(place, 39 - place) for place in range(10)])
+    ids = [
+        f"{family}-{n}" for (_, family), hits in list(HITS.items())[:2] for n in range(len(hits))
+    ]
+    return [
+        StructureRecord(
+            id=name,
+            family=name.partition("-")[0],
+            sequence="".join(generator.choice(list("ACGU"), 40)),
+            pairs_P2=pairs_P2,
+        )
+        for name in (*ids, "other-0", "other-1")
+    ]
+
+
 @pytest.fixture
 def card(results):
     folds = [
         Fold(
-            family=family,
-            test=(0,),
-            train=(1,),
-            validation=(2,),
+            part=family,
+            held_out_family=family,
+            test=test,
+            train=(4,),
+            validation=(5,),
             num_shared=3,
             num_repeats=4,
             num_test_repeats=0,
         )
-        for family in ("5S & co", "tRNA")
+        for family, test in (("5S & co", (0, 1, 2)), ("tRNA", (3,)))
     ]
-    benchmark = Benchmark(name="toy", sha256="ab" * 32, records=[], folds=folds)
+    benchmark = Benchmark(
+        task="families",
+        title="Toy",
+        name="toy",
+        sources={"toy.tsv": "ab" * 32},
+        records=build_records(),
+        folds=folds,
+    )
     metadata = {"file": "model.safetensors", "sha256": "3f2a" * 16, "step": "7"}
     return build_scorecard(benchmark, metadata, build_toy_config(), results)
 
@@ -121,7 +157,7 @@ def test_signature_changes_with_what_matters(card):
     config = card.config
     others = [
         replace(card, config=replace(config, seed=5)),
-        replace(card, config=replace(config, max_test_per_family=3)),
+        replace(card, config=replace(config, max_test_per_part=3)),
         replace(card, config=replace(config, fit=replace(config.fit, head_steps=9))),
         replace(card, config=replace(config, fit=replace(config.fit, max_fit_sequences=9))),
         replace(card, config=replace(config, bootstrap=replace(config.bootstrap, seed=9))),
@@ -145,11 +181,11 @@ def test_files_agree_with_each_other(card, tmp_path):
     with files["sequences.csv"].open() as file:
         sequences = list(csv.DictReader(file))
     assert len(sequences) == 8
-    of_trna = [row for row in sequences if row["family"] == "tRNA"]
+    of_trna = [row for row in sequences if row["part"] == "tRNA"]
     assert [float(row["relaxed_f1"]) for row in of_trna] == [0.5, 0.6]
     assert {row["signature"] for row in rows + sequences} == {build_signature(card)}
     markdown = files["families.md"].read_text()
-    assert "![F1 per held-out family](families.svg)" in markdown
+    assert "![F1 of each part](families.svg)" in markdown
     assert markdown.count("| tRNA |") == 2
 
 

@@ -1,0 +1,81 @@
+"""Families unlike those of the fit: bpRNA to bpRNA-new, Rivas' A sets, and any set of a user's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..folds import Benchmark
+from ..records import find_in_folder, find_structures, hash_structures
+from ..structure_config import StructureConfig, build_config
+from .intra_family import BPRNA
+from .structure_splits import PRESETS, SplitSet, build_split_folds, read_split_set
+
+BPRNA_NEW = "bprna_new*.tsv*"
+RIVAS_TRAIN = "rivas_TrainSetA*.tsv*"
+RIVAS_TEST = "rivas_TestSetA*.tsv*"
+"""Files of a data folder, or of `structure/` inside it."""
+
+
+def build_out_of_family_config(preset: str) -> StructureConfig:
+    """Settings of a named preset."""
+    return build_config(PRESETS, preset)
+
+
+def read_out_of_family(
+    data: Path | None,
+    config: StructureConfig,
+    *,
+    fit: Path | None = None,
+    tests: Mapping[str, Path] | None = None,
+) -> Benchmark:
+    """Published pairs of sets in a data folder, or a user's `tests` by name.
+
+    `tests` are tested with the fit of `fit`, else of bpRNA in `data`, else of the sample: any file,
+    folder or glob. Of a set with partitions, the one to test on is taken.
+    """
+    sources: dict[str, str] = {}
+
+    def read(source: Path, name: str) -> SplitSet:
+        sources[source.name] = hash_structures(source)
+        return read_split_set(source, name)
+
+    splits: list[SplitSet] = []
+    if tests:
+        source = fit or (data and find_in_folder(data, BPRNA)) or find_structures(data)
+        fitted = read(source, source.name.partition(".")[0])
+        given: dict[str, list] = {}
+        for name, path in tests.items():
+            one = read(path, name)
+            given[name] = [
+                record for part in (one.tests or {"": one.train}).values() for record in part
+            ]
+        splits.append(replace(fitted, tests=given))
+    elif data is None or fit is not None:
+        raise ValueError(
+            "nothing to test on: give tests=NAME:PATH, or a data folder with bpRNA and bpRNA-new "
+            "or with Rivas' TrainSetA and TestSetA"
+        )
+    else:
+        for fitted_on, tested, name in (
+            (BPRNA, BPRNA_NEW, "bpRNA-new"),
+            (RIVAS_TRAIN, RIVAS_TEST, "TestSetA"),
+        ):
+            first, second = find_in_folder(data, fitted_on), find_in_folder(data, tested)
+            if first and second:
+                split = read(first, first.name.partition(".")[0])
+                splits.append(replace(split, tests={name: read(second, name).train}))
+        if not splits:
+            raise FileNotFoundError(
+                f"{data} holds neither {BPRNA} with {BPRNA_NEW} nor {RIVAS_TRAIN} with "
+                f"{RIVAS_TEST}; give tests=NAME:PATH"
+            )
+    records, folds, notes = build_split_folds(splits, config)
+    return Benchmark(
+        task="out-of-family",
+        title="Secondary structure, families unlike those of the fit",
+        name="+".join(fold.part for fold in folds),
+        sources=sources,
+        records=records,
+        folds=folds,
+        notes=notes,
+    )

@@ -1,0 +1,188 @@
+"""Fit on one set, test on others: partitions of published splits, and draws where there is none."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..finetune import FitConfig
+from ..folds import Fold, draw_evenly
+from ..records import StructureRecord, read_structures
+from ..structure_config import Presets, StructureConfig
+
+Role = Literal["train", "validation", "test"]
+ROLES: Mapping[Role, tuple[str, ...]] = {
+    "train": ("tr0", "train", "training"),
+    "validation": ("vl0", "validation", "valid", "val", "dev"),
+    "test": ("ts0", "test", "testing"),
+}
+"""What partitions are called, in any case."""
+ROLE_OF: Mapping[str, Role] = {name: role for role, names in ROLES.items() for name in names}
+MIN_FIT_NT = 2
+"""A shorter RNA has no pair to learn."""
+
+
+def _build_quick() -> StructureConfig:
+    """Minutes on two cores: shows that all works, ranks nothing."""
+    return StructureConfig(
+        max_test_per_part=40,
+        fit=FitConfig(
+            head_steps=48,
+            peak_lr=3e-3,
+            max_fit_sequences=48,
+            max_validation_sequences=16,
+            max_fit_length_nt=150,
+        ),
+    )
+
+
+def _build_budget() -> StructureConfig:
+    """One fit for each set to fit on, on two cores: minutes each."""
+    return StructureConfig(
+        max_test_per_part=300,
+        fit=FitConfig(
+            head_steps=320,
+            peak_lr=2e-3,
+            max_fit_sequences=320,
+            max_validation_sequences=60,
+            max_fit_length_nt=300,
+        ),
+    )
+
+
+def _build_full() -> StructureConfig:
+    """All RNAs and the published number of updates: for a GPU."""
+    return StructureConfig(max_length_nt=2000, fit=FitConfig(head_steps=7000))
+
+
+PRESETS: Presets = {"quick": _build_quick, "budget": _build_budget, "full": _build_full}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SplitSet:
+    """RNAs with a common role in a split; `validation` may be empty."""
+
+    name: str
+    train: Sequence[StructureRecord]
+    validation: Sequence[StructureRecord]
+    tests: Mapping[str, Sequence[StructureRecord]]
+    """By what the table calls them."""
+
+
+def read_split_set(source: Path, name: str) -> SplitSet:
+    """A set with its partitions; without any, all of it is `train`."""
+    by_role: dict[Role, list[StructureRecord]] = defaultdict(list)
+    strangers: set[str] = set()
+    names: dict[Role, str] = {}
+    records = read_structures(source)
+    for record in records:
+        role = ROLE_OF.get(record.partition.lower())
+        if role is None:
+            strangers.add(record.partition)
+        else:
+            by_role[role].append(record)
+            names[role] = record.partition
+    if not by_role:
+        return SplitSet(name=name, train=records, validation=(), tests={})
+    if strangers:
+        raise ValueError(
+            f"{source}: partition {', '.join(map(repr, sorted(strangers)))} beside "
+            f"{', '.join(sorted(names.values()))}; call partitions "
+            + ", ".join(known for one in ROLES.values() for known in one)
+        )
+    tests = {names["test"]: by_role["test"]} if "test" in names else {}
+    return SplitSet(
+        name=name, train=by_role["train"], validation=by_role["validation"], tests=tests
+    )
+
+
+def split_at_random(split: SplitSet, fraction: float, *, seed: int) -> SplitSet:
+    """Draw a test set from a set without partitions: of every family, no sequence on both sides."""
+    members: dict[str, dict[str, list[StructureRecord]]] = defaultdict(lambda: defaultdict(list))
+    family_of: dict[str, str] = {}
+    for record in split.train:
+        # A sequence under two families is of the first, so that its copies stay together.
+        family = family_of.setdefault(record.sequence, record.family)
+        members[family][record.sequence].append(record)
+    train: list[StructureRecord] = []
+    test: list[StructureRecord] = []
+    generator = np.random.default_rng(seed)
+    for family in sorted(members):
+        sequences = list(members[family])
+        order = generator.permutation(len(sequences)).tolist()
+        # One sequence alone is fitted on.
+        num_test = max(round(fraction * len(sequences)), 1) if len(sequences) > 1 else 0
+        for place, number in enumerate(order):
+            (test if place < num_test else train).extend(members[family][sequences[number]])
+    return SplitSet(name=split.name, train=train, validation=(), tests={"test": test})
+
+
+def build_split_folds(
+    splits: Iterable[SplitSet], config: StructureConfig
+) -> tuple[list[StructureRecord], list[Fold], tuple[str, ...]]:
+    """Records of all sets, a fold for each test set, and notes on what was left out.
+
+    A fit is as published: RNAs of it that are tested too are counted by `fit_overlap`, not left
+    out, so that it does not depend on the test sets beside. Draws are by `config.seed` and by set.
+    """
+    records: list[StructureRecord] = []
+    folds: list[Fold] = []
+    notes: list[str] = []
+
+    def place(chosen: Sequence[StructureRecord], max_nt: int, what: str) -> list[int]:
+        """Indices in the order of draws, of those short enough."""
+        first = len(records)
+        records.extend(chosen)
+        order = np.random.default_rng(config.seed).permutation(len(chosen)).tolist()
+        kept = [first + place for place in order if len(chosen[place].sequence) <= max_nt]
+        if len(kept) < len(chosen):
+            notes.append(
+                f"{len(chosen) - len(kept)} of {len(chosen)} RNAs of {what} are left out: "
+                f"longer than {max_nt} nt"
+            )
+        return kept
+
+    for split in splits:
+        max_fit_nt = min(config.max_length_nt, config.fit.max_fit_length_nt)
+        fit = [record for record in split.train if len(record.sequence) >= MIN_FIT_NT]
+        tuning = [record for record in split.validation if len(record.sequence) >= MIN_FIT_NT]
+        train = place(fit, max_fit_nt, f"{split.name} to train on")
+        validation = place(tuning, max_fit_nt, f"{split.name} to validate on")
+        if not validation:
+            share = max(round(config.validation_fraction * len(train)), 1)
+            validation, train = train[:share], train[share:]
+            notes.append(
+                f"{split.name} has no validation part: {share} of its RNAs tune the threshold"
+            )
+        for name, chosen in split.tests.items():
+            test = place(chosen, config.max_length_nt, name)
+            test = test[: config.max_test_per_part or None]
+            if not test:
+                raise ValueError(
+                    f"no RNA of {name} has at most {config.max_length_nt} nt: raise max_length_nt"
+                )
+            folds.append(
+                Fold(
+                    part=name,
+                    test=tuple(test),
+                    train=_draw(records, train, config.fit.max_fit_sequences),
+                    validation=_draw(records, validation, config.fit.max_validation_sequences),
+                    num_test_repeats=len(test) - len({records[one].sequence for one in test}),
+                )
+            )
+    repeated = [fold.part for fold in folds]
+    if len(set(repeated)) < len(repeated):
+        raise ValueError(f"test sets need names of their own, got {', '.join(repeated)}")
+    return records, folds, tuple(dict.fromkeys(notes))
+
+
+def _draw(
+    records: Sequence[StructureRecord], indices: Sequence[int], limit: int
+) -> tuple[int, ...]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in indices:
+        members[records[index].family].append(index)
+    return draw_evenly({family: members[family] for family in sorted(members)}, limit)

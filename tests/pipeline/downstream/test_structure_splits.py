@@ -1,0 +1,181 @@
+"""Fit on one set, test on others: published partitions, draws, and sets of a user's."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from openrinalmo.pipeline.downstream.finetune import FitConfig
+from openrinalmo.pipeline.downstream.tasks.intra_family import (
+    build_intra_family_config,
+    read_intra_family,
+)
+from openrinalmo.pipeline.downstream.tasks.out_of_family import (
+    build_out_of_family_config,
+    read_out_of_family,
+)
+from openrinalmo.pipeline.downstream.tasks.structure_splits import (
+    read_split_set,
+    split_at_random,
+)
+from support.families import build_lines, build_toy_config, draw_hairpin, write_structures
+from support.shared import SHARED, requires_shared
+
+
+def write_partitioned(path, sizes, seed=0):
+    """A table with the column `partition` instead of `family`."""
+    generator = np.random.default_rng(seed)
+    rows = [("id", "partition", "sequence", "structure")]
+    for partition, size in sizes.items():
+        rows += [(f"{partition}-{n}", partition, *draw_hairpin(generator, 5)) for n in range(size)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(row) + "\n" for row in rows))
+    return path
+
+
+def ids_of(benchmark, indices):
+    return sorted(benchmark.records[index].id for index in indices)
+
+
+def test_partitions_are_the_split(tmp_path):
+    path = write_partitioned(tmp_path / "a.tsv", {"TR0": 6, "VL0": 3, "TS0": 4})
+    benchmark = read_intra_family(path, build_toy_config())
+    (fold,) = benchmark.folds
+    assert (fold.part, fold.held_out_family) == ("TS0", "")
+    assert ids_of(benchmark, fold.train) == [f"TR0-{n}" for n in range(6)]
+    assert ids_of(benchmark, fold.validation) == [f"VL0-{n}" for n in range(3)]
+    assert ids_of(benchmark, fold.test) == [f"TS0-{n}" for n in range(4)]
+    assert (benchmark.task, benchmark.name, benchmark.notes) == ("intra-family", "a", ())
+
+
+def test_folders_are_partitions_too(tmp_path):
+    for partition, (name, sequence, structure) in {
+        "TR0": ("a", "GGAAACC", "((...))"),
+        "VL0": ("b", "GAAAAC", "(....)"),
+        "TS0": ("c", "GGAAAACC", "((....))"),
+    }.items():
+        (tmp_path / "set" / partition).mkdir(parents=True)
+        text = f"#Name: {name}\n{sequence}\n{structure}\n"
+        (tmp_path / "set" / partition / f"{name}.st").write_text(text)
+    benchmark = read_intra_family(tmp_path / "set", build_toy_config())
+    (fold,) = benchmark.folds
+    assert [ids_of(benchmark, one) for one in (fold.train, fold.validation, fold.test)] == [
+        ["a"],
+        ["b"],
+        ["c"],
+    ]
+
+
+def test_without_partitions_no_sequence_is_on_both_sides(tmp_path):
+    lines = build_lines(per_family=10)
+    lines += [(f"again-{n}", *line[1:]) for n, line in enumerate(lines[::3])]
+    lines.append(("alone", "single", "GGGGAAAACCCC", "((((....))))"))
+    path = write_structures(tmp_path / "mine.tsv", lines)
+    split = split_at_random(read_split_set(path, "mine"), 0.2, seed=0)
+    tested, fitted = split.tests["test"], split.train
+    assert not {one.sequence for one in tested} & {one.sequence for one in fitted}
+    assert len(tested) + len(fitted) == len(lines)
+    assert Counter(family for family, _ in {(one.family, one.sequence) for one in tested}) == {
+        "short": 2,
+        "middle": 2,
+        "long": 2,
+    }
+    benchmark = read_intra_family(path, build_toy_config())
+    assert "drawn by the seed" in benchmark.notes[0]
+    again = read_intra_family(path, build_toy_config(seed=1))
+    assert ids_of(again, again.folds[0].test) != ids_of(benchmark, benchmark.folds[0].test)
+
+
+def test_lengths_limits_and_a_missing_validation_part(tmp_path):
+    fit = write_structures(tmp_path / "fit.tsv", build_lines(per_family=10))
+    test = write_structures(
+        tmp_path / "test.tsv",
+        [
+            ("one", "x", "G", "."),
+            ("long", "x", "A" * 60, "." * 60),
+            ("ok", "x", "GAAAAC", "(....)"),
+        ],
+    )
+    config = build_toy_config(
+        max_length_nt=50, validation_fraction=0.2, fit=FitConfig(max_fit_sequences=4)
+    )
+    benchmark = read_out_of_family(None, config, fit=fit, tests={"mine": test})
+    (fold,) = benchmark.folds
+    assert ids_of(benchmark, fold.test) == ["ok", "one"]
+    assert len(fold.train) == 4
+    assert len(fold.validation) == 6
+    assert not set(fold.train) & set(fold.validation)
+    assert len({benchmark.records[index].family for index in fold.train}) == 3
+    notes = " ".join(benchmark.notes)
+    assert "fit has no validation part: 6 of its RNAs tune the threshold" in notes
+    assert "1 of 3 RNAs of mine are left out: longer than 50 nt" in notes
+
+
+def test_the_fit_does_not_depend_on_what_is_tested(tmp_path):
+    fit = write_partitioned(tmp_path / "fit.tsv", {"train": 20, "validation": 5})
+    tests = {
+        name: write_partitioned(tmp_path / f"{name}.tsv", {"x": 6}, seed=seed)
+        for seed, name in enumerate(("first", "second"), start=1)
+    }
+    config = build_toy_config(fit=FitConfig(max_fit_sequences=7))
+    both = read_out_of_family(None, config, fit=fit, tests=tests)
+    alone = read_out_of_family(None, config, fit=fit, tests={"second": tests["second"]})
+    assert both.parts == ["first", "second"]
+    first, second = both.folds
+    assert (first.train, first.validation) == (second.train, second.validation)
+    assert ids_of(both, second.train) == ids_of(alone, alone.folds[0].train)
+    assert ids_of(both, second.test) == ids_of(alone, alone.folds[0].test)
+    assert set(both.sources) == {"fit.tsv", "first.tsv", "second.tsv"}
+    assert both.sha256 != alone.sha256
+
+
+def test_a_data_folder_gives_both_published_pairs(tmp_path):
+    write_partitioned(tmp_path / "structure/bprna_TR0.tsv", {"TR0": 4, "VL0": 2, "TS0": 2})
+    write_partitioned(tmp_path / "structure/bprna_new.tsv", {"new": 3})
+    write_partitioned(tmp_path / "structure/rivas_TrainSetA.tsv", {"TrainSetA": 8})
+    write_partitioned(tmp_path / "structure/rivas_TestSetA.tsv", {"TestSetA": 3})
+    benchmark = read_out_of_family(tmp_path, build_toy_config())
+    assert benchmark.parts == ["bpRNA-new", "TestSetA"]
+    first, second = benchmark.folds
+    assert ids_of(benchmark, first.validation) == ["VL0-0", "VL0-1"]
+    assert {one.partition("-")[0] for one in ids_of(benchmark, second.train)} == {"TrainSetA"}
+    given = {"archive": tmp_path / "structure/rivas_TestSetA.tsv"}
+    mine = read_out_of_family(tmp_path, build_toy_config(), tests=given)
+    assert ids_of(mine, mine.folds[0].train) == ids_of(benchmark, first.train)
+
+
+def test_what_cannot_be_split_is_refused(tmp_path):
+    config = build_toy_config()
+    with pytest.raises(ValueError, match="nothing to test on: give tests=NAME:PATH"):
+        read_out_of_family(None, config)
+    with pytest.raises(FileNotFoundError, match="holds neither bprna"):
+        read_out_of_family(tmp_path, config)
+    stray = write_partitioned(tmp_path / "s.tsv", {"TR0": 2, "extra": 1, "TS0": 1})
+    with pytest.raises(ValueError, match="partition 'extra' beside TR0, TS0; call partitions tr0"):
+        read_intra_family(stray, config)
+    untested = write_partitioned(tmp_path / "u.tsv", {"TR0": 2, "VL0": 1})
+    with pytest.raises(ValueError, match="a partition to train on but none to test on"):
+        read_intra_family(untested, config)
+    unfitted = write_partitioned(tmp_path / "v.tsv", {"TS0": 2})
+    with pytest.raises(ValueError, match="a partition to test on but none to train on"):
+        read_intra_family(unfitted, config)
+    path = write_partitioned(tmp_path / "a.tsv", {"TR0": 6, "VL0": 3, "TS0": 4})
+    with pytest.raises(ValueError, match="no RNA of TS0 has at most 5 nt: raise max_length_nt"):
+        read_intra_family(path, replace(config, max_length_nt=5))
+
+
+def test_presets():
+    for build in (build_intra_family_config, build_out_of_family_config):
+        assert build("full").fit.head_steps == 7000
+        assert build("quick").max_test_per_part == 40
+        with pytest.raises(ValueError, match="must be one of quick, budget, full; got 'fast'"):
+            build("fast")
+
+
+@requires_shared("data/structure/bprna_spot_TR0_VL0_TS0.tsv.xz")
+def test_bprna_has_its_published_sizes():
+    benchmark = read_intra_family(SHARED / "data", build_intra_family_config("full"))
+    (fold,) = benchmark.folds
+    sizes = (len(fold.train), len(fold.validation), len(fold.test))
+    assert sizes == (10_814, 1_300, 1_305)
