@@ -18,6 +18,7 @@ from .paired import build_metric_gain
 from .sequence_config import SequenceConfig
 from .sequence_fit import read_targets
 from .sequence_runs import SequenceRun
+from .signature import build_signature as join_facts
 from .splits import NotedSplit
 from .task_report import PairedGain, Score, TaskReport
 from .tasks.task import SequenceTask, Split, TaskData
@@ -132,7 +133,7 @@ def build_signature(evaluation: Evaluation) -> str:
         "ckpt": evaluation.checkpoint.sha256[:8],
         "v": version("openrinalmo"),
     }
-    return "|".join(f"{name}:{value}" for name, value in facts.items())
+    return join_facts(facts)
 
 
 def _score(

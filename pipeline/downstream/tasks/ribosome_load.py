@@ -126,8 +126,8 @@ class RibosomeLoadTask:
     def score(
         self, outputs_NO: NDArray[np.floating], targets_N: NDArray[np.floating]
     ) -> dict[str, float]:
-        """Metrics in the units of the loads."""
-        return score_regression(outputs_NO[:, 0], targets_N)
+        """Metrics in the units of the loads; a predicted one is 0 at least, as published."""
+        return score_regression(np.maximum(outputs_NO[:, 0], 0), targets_N)
 
 
 def read_sample2019(path: Path) -> tuple[list[Example], list[str]]:

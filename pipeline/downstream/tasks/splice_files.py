@@ -22,6 +22,7 @@ WINDOW_NT = 400
 TRAIN = "train"
 EIE_SPECIES = {"at": "Arabidopsis EIE", "ce": "worm EIE", "dm": "fly EIE"}
 EIE_FLANK_NT = 50
+EIE_WINDOW_NT = 2 * EIE_FLANK_NT + 2
 EIE_GENES = 3000
 """Genes of each species, drawn by a fixed seed."""
 EIE_APART_NT = 10
@@ -136,7 +137,7 @@ def read_introns(path: Path, site: Site) -> Windows:
         examples,
         [
             f"{part}: {len(examples) // 2:,} introns of as many genes, of {len(best):,} genes; "
-            f"{len(best) - len(candidates):,} have no decoy; windows of 102 nt, the fit's have 400"
+            f"{len(best) - len(candidates):,} have no decoy"
         ],
     )
 

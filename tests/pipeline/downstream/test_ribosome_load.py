@@ -97,6 +97,11 @@ def test_the_published_file_is_filtered_as_published(tmp_path):
     assert loads[random[0][0]] == pytest.approx(random[0][4])
 
 
+def test_a_predicted_load_is_0_at_least():
+    scores = RibosomeLoadTask().score(np.array([[-5.0], [3.0]]), np.array([1.0, 3.0]))
+    assert scores["MAE"] == 0.5
+
+
 def test_bad_rows_are_named(tmp_path):
     generator = np.random.default_rng(1)
     good = next(draw_rows(1, 30, "random", generator))

@@ -72,7 +72,7 @@ def strip_times(report):
 @pytest.mark.parametrize(
     ("build_task", "write", "splits"),
     [
-        (lambda: SpliceTask("donor"), write_splice, 1),
+        (lambda: SpliceTask("donor"), write_splice, 2),
         (RibosomeLoadTask, write_loads, 1),
         (lambda: ClassificationTask("rfam-type"), write_rfam, 2),
     ],

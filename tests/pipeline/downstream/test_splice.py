@@ -35,12 +35,14 @@ def middle(sequence):
 def test_every_window_has_its_site_in_the_middle(tmp_path, site):
     data = SpliceTask(site).read(write_splice(tmp_path))
     assert count_parts(data) == {
-        **{"train": 16, "human": 16, "Arabidopsis": 16, "HS3D": 4},
+        **{"train": 16, "human": 16, "Arabidopsis": 16},
+        **{"train, 102 nt": 16, "human, 102 nt": 16, "Arabidopsis, 102 nt": 16},
+        "HS3D, 102 nt": 4,
         **{"Arabidopsis EIE": 16, "worm EIE": 16, "fly EIE": 16},
     }
     assert {middle(example.sequence) for example in data.examples} == {MIDDLE[site]}
     lengths = Counter(len(example.sequence) for example in data.examples)
-    assert lengths == {400: 48, 138: 4, 102: 48}
+    assert lengths == {400: 48, 102: 100}
     targets = Counter((e.id.partition(":")[0], e.target) for e in data.examples)
     assert len(set(targets.values()) - {8, 2}) == 0
     assert len({example.id for example in data.examples}) == len(data.examples)
@@ -80,7 +82,7 @@ def test_hs3d_is_tested_without_what_its_fit_or_ours_holds(tmp_path):
     tested[1][4] = human[4][230:370]
     write_table(path, rows)
     data = SpliceTask("donor").read(tmp_path)
-    assert count_parts(data)["HS3D"] == 2
+    assert count_parts(data)["HS3D, 102 nt"] == 2
     assert any(
         "1 tested windows left out" in note and "and 1 with half" in note for note in data.notes
     )
@@ -99,17 +101,22 @@ def test_the_split_keeps_near_copies_out_of_the_fit(tmp_path):
     write_table(path, rows)
     task = SpliceTask("donor")
     data = task.read(tmp_path)
-    (split,) = task.split(data, seed=3)
+    split, short = task.split(data, seed=3)
     letters = [example.sequence for example in data.examples]
-    train_letters = [letters[i] for i in split.train]
-    held_out = [i for part in (split.validation, *split.tests.values()) for i in part]
-    assert not set(split.train) & set(held_out)
-    assert not find_near(train_letters, [letters[i] for i in held_out]).any()
+    for one, length in ((split, 400), (short, 102)):
+        train_letters = [letters[i] for i in one.train]
+        held_out = [i for part in (one.validation, *one.tests.values()) for i in part]
+        assert not set(one.train) & set(held_out)
+        assert not find_near(train_letters, [letters[i] for i in held_out]).any()
+        assert {len(letters[i]) for i in (*one.train, *held_out)} == {length}
+    numbers = [{data.examples[i].id.partition(":")[2] for i in one.train} for one in (split, short)]
+    assert numbers[1] <= numbers[0]
     assert len(split.validation) in (5, 6, 7)
     assert len(split.train) + len(split.validation) < 59
     assert split == task.split(data, seed=3)[0]
     assert split.validation != task.split(data, seed=4)[0].validation
-    assert list(split.tests)[:3] == ["human", "Arabidopsis", "HS3D"]
+    assert list(split.tests) == ["human", "Arabidopsis"]
+    assert list(short.tests)[2:] == ["HS3D, 102 nt", "Arabidopsis EIE", "worm EIE", "fly EIE"]
 
 
 @pytest.mark.parametrize("site", ["donor", "acceptor"])
