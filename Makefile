@@ -27,7 +27,11 @@ SETTINGS ?=
 CHECKPOINT ?= $(RUN)
 DATA ?=
 EVAL_PRESET ?= $(if $(DATA),budget,quick)
-EVAL_OUT ?= $(if $(DATA),$(RUN)/families-archiveii,$(RUN)/families)
+EVAL_OUT ?= $(RUN)/scorecard$(if $(DATA),-$(notdir $(DATA:/=)))
+TASKS ?= families
+EVERY ?= 60
+A ?=
+B ?=
 EVAL_SETTINGS ?=
 TESTS ?= tests
 QUICKSTART ?= runs/quickstart
@@ -40,7 +44,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart data audit look verify pretrain plan checkpoints eval-families test test-gpu lint format types layers \
+.PHONY: help install quickstart data audit look verify pretrain plan checkpoints eval-families compare watch test test-gpu lint format types layers \
 	check doctor bench bench-gpu wheel clean
 
 help: ## list the targets
@@ -50,7 +54,8 @@ help: ## list the targets
 	@echo "                                                         TEMPERATURE=, CAPS= weight RNA types, EXCLUDE=, EXCLUDE_FAMILY= leave out,"
 	@echo "                                                         ENGINE=ray ADDRESS=auto goes past one machine"
 	@echo "  make pretrain PRESET=nano CORPUS=runs/mine RANKS=8     SETTINGS='steps=1000 optim.peak_lr=1e-4'"
-	@echo "  make eval-families CHECKPOINT=runs/nano DATA=folder    DATA holds ArchiveII; default the sample"
+	@echo "  make eval-families CHECKPOINT=runs/nano TASKS=all DATA=folder    default: families of the sample; docs/downstream.md has the tasks"
+	@echo "  make compare A=runs/a/scorecard B=runs/b/scorecard     two checkpoints; make watch RUN=runs/nano TASKS=families,embeddings"
 
 install: $(INSTALLED) ## create .venv with the pinned versions; needs no root
 
@@ -69,9 +74,9 @@ quickstart: install ## the main job end to end on the embedded sample, on two CP
 	@$(MAKE) --no-print-directory data CORPUS=$(QUICKSTART)/data FASTA= METADATA=
 	@$(MAKE) --no-print-directory pretrain PRESET=tiny CORPUS=$(QUICKSTART)/data RUN=$(QUICKSTART)/tiny RANKS=2
 	@$(MAKE) --no-print-directory eval-families CHECKPOINT=$(QUICKSTART)/tiny DATA= \
-		EVAL_PRESET=quick EVAL_OUT=$(QUICKSTART)/families
+		EVAL_PRESET=quick EVAL_OUT=$(QUICKSTART)/scorecard TASKS=families
 	@$(BIN)/python pipeline/show_run.py $(QUICKSTART)/tiny --data $(QUICKSTART)/data
-	@echo "  scores           $(QUICKSTART)/families"
+	@echo "  scores           $(QUICKSTART)/scorecard/scorecard.html"
 
 data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to shards in CORPUS
 	@$(if $(SOURCES),$(BIN)/python data_prep/fetch.py $(SOURCES) --out $(FETCHED))
@@ -100,9 +105,15 @@ checkpoints: install ## the checkpoints of RUN: which are whole, and what is dam
 	$(BIN)/python pipeline/checkpoint.py list $(RUN)
 	$(BIN)/python pipeline/checkpoint.py verify $(RUN)
 
-eval-families: install ## score CHECKPOINT on held-out families: the sample's, or ArchiveII in DATA
-	$(BIN)/python pipeline/eval_families.py --checkpoint $(CHECKPOINT) $(if $(DATA),--data $(DATA)) \
+eval-families: install ## judge CHECKPOINT on TASKS (default: held-out families; `all`) with the sample, or with benchmarks in DATA
+	$(BIN)/python pipeline/eval_families.py --checkpoint $(CHECKPOINT) --tasks $(TASKS) $(if $(DATA),--data $(DATA)) \
 		--preset $(EVAL_PRESET) --out $(EVAL_OUT) $(EVAL_SETTINGS)
+
+compare: install ## two scorecards side by side: A=folder B=folder, into B/compare.html
+	$(BIN)/python pipeline/compare.py $(A) $(B)
+
+watch: install ## evaluate checkpoints of RUN on TASKS as they appear, into RUN/watch and TensorBoard
+	$(BIN)/python pipeline/watch.py $(RUN) --tasks $(TASKS) --every $(EVERY) $(if $(DATA),--data $(DATA))
 
 test: install ## every test that needs no GPU
 	$(BIN)/python -m pytest -m "not gpu and not exhaustive" $(TESTS)

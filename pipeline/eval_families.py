@@ -1,4 +1,4 @@
-"""Score a checkpoint on held-out families: `python pipeline/eval_families.py --checkpoint RUN`."""
+"""Judge a checkpoint: `python pipeline/eval_families.py --checkpoint RUN --tasks all`."""
 
 import argparse
 import logging
@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 
 try:
-    from openrinalmo.pipeline.downstream.embed import load_checkpoint
-    from openrinalmo.pipeline.downstream.evaluate import evaluate_families, read_benchmark
-    from openrinalmo.pipeline.downstream.report import write_report
-    from openrinalmo.pipeline.downstream.scorecard import build_scorecard, format_text
-    from openrinalmo.pipeline.downstream.tasks.families import PRESETS, build_families_config
-    from openrinalmo.pipeline.overrides import apply_overrides
+    from openrinalmo.model.weights import load_masked_lm
+    from openrinalmo.pipeline.downstream.all_tasks import (
+        FAMILIES,
+        TASKS,
+        Request,
+        check_names,
+        collect_reports,
+        evaluate_task,
+        list_all,
+    )
+    from openrinalmo.pipeline.downstream.scorecard_files import format_summary, write_scorecard
     from openrinalmo.pipeline.ranks import read_ranks, set_up_logging
 except ModuleNotFoundError as error:
     sys.exit(f"eval_families.py: {error}. Run `make install`, then use .venv/bin/python")
@@ -20,40 +25,88 @@ logger = logging.getLogger("openrinalmo")
 
 
 def main() -> None:
-    """Parse, evaluate, print the table and where everything lies."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="a run's folder or a weights file")
-    parser.add_argument("--data", type=Path, help="ArchiveII's folder or a structure file")
-    parser.add_argument("--out", type=Path, help="default: runs/families/<benchmark>-<checkpoint>")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
-    parser.add_argument("--folds", default="", metavar="A,B", help="hold out only these families")
-    parser.add_argument("--local_rank", type=int, help="set by launchers; not used")
-    parser.add_argument("settings", nargs="*", metavar="path=value")
-    arguments = parser.parse_intermixed_args()
-
+    """Parse, evaluate task by task, print the summary and where everything lies."""
+    arguments = _parse_arguments()
     ranks = read_ranks()
     set_up_logging(ranks)
     if not ranks.is_rank_zero:
         return
+    reports, files = [], []
     try:
-        if arguments.checkpoint is None:
-            raise ValueError(
-                "no --checkpoint; make one with `make pretrain`, or give a weights file"
-            )
-        config = apply_overrides(build_families_config(arguments.preset), arguments.settings)
-        only = [family for family in arguments.folds.split(",") if family]
-        benchmark = read_benchmark(arguments.data, config, only)
-        checkpoint = load_checkpoint(arguments.checkpoint)
-        name = f"{benchmark.name}-{checkpoint.sha256[:8]}"
-        out = arguments.out or Path("runs", "families", name)
-        results = evaluate_families(benchmark, checkpoint, config, out=out)
-        card = build_scorecard(benchmark, checkpoint.metadata, config, results)
-        files = write_report(card, out)
+        names = _choose_tasks(arguments)
+        request = _build_request(arguments)
+        for name in names:
+            evaluate_task(name, request)
+            reports = collect_reports(request.out, request.checkpoint.sha256)
+            files = write_scorecard(reports, request.out)  # also of a run that is stopped later
     except (ValueError, FileNotFoundError) as error:
         logger.debug("refused", exc_info=True)
         sys.exit(f"eval_families.py: {error}")
-    places = "\n".join(f"  {path}" for path in files)
-    sys.stdout.write(f"\n{format_text(card)}\n\nWritten to\n{places}\n")
+    details = [request.out / name for name in names]
+    places = "\n".join(f"  {path}" for path in [*files, *details])
+    sys.stdout.write(f"\n{format_summary(reports)}\n\nWritten to\n{places}\n")
+    text = request.out / FAMILIES / "families.txt"
+    if FAMILIES in names:
+        sys.stdout.write(f"\n{text.read_text(encoding='utf-8')}")
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    add = parser.add_argument
+    add("--checkpoint", type=Path, help="a run's folder or a weights file")
+    add(
+        "--tasks",
+        default=FAMILIES,
+        metavar="A,B",
+        help=f"`all`, or of {', '.join(TASKS)} (default: {FAMILIES})",
+    )
+    add("--data", type=Path, help="folder of benchmarks, or a structure file; default: the sample")
+    add("--out", type=Path, help="default: runs/scorecards/<checkpoint>")
+    add("--preset", choices=("quick", "budget", "full"), default="quick")
+    add("--folds", default="", metavar="A,B", help="families: hold out only these")
+    add("--test", action="append", default=[], metavar="NAME=PATH", help="out-of-family: your set")
+    add("--assays", type=Path, help="mutation-effects: a table of measured variants")
+    add("--heads", type=Path, help="structure tasks: fitted heads to use instead of new fits")
+    add("--local_rank", type=int, help="set by launchers; not used")
+    add("settings", nargs="*", metavar="path=value", help="of the one task that is named")
+    return parser.parse_intermixed_args()
+
+
+def _choose_tasks(arguments: argparse.Namespace) -> list[str]:
+    """Return the named tasks; settings, whose paths are a task's own, go with one task only."""
+    if arguments.checkpoint is None:
+        raise ValueError("no --checkpoint; make one with `make pretrain`, or give a weights file")
+    names = [name for name in arguments.tasks.split(",") if name]
+    if names == ["all"]:
+        names = list_all(arguments.data)
+    check_names(names)
+    if arguments.settings and len(names) > 1:
+        raise ValueError(
+            f"settings {' '.join(arguments.settings)} are of one task, but {len(names)} are named; "
+            "run the task that they are for by itself, into the same --out"
+        )
+    return names
+
+
+def _build_request(arguments: argparse.Namespace) -> Request:
+    loaded = load_masked_lm(arguments.checkpoint)
+    tests = {}
+    for given in arguments.test:
+        name, found, path = given.partition("=")
+        if not (name and found and path):
+            raise ValueError(f"--test {given!r} must be NAME=PATH")
+        tests[name] = Path(path)
+    return Request(
+        loaded=loaded,
+        preset=arguments.preset,
+        data=arguments.data,
+        out=arguments.out or Path("runs", "scorecards", loaded.metadata["sha256"][:8]),
+        settings=tuple(arguments.settings),
+        folds=tuple(family for family in arguments.folds.split(",") if family),
+        tests=tests,
+        assays=arguments.assays,
+        heads=arguments.heads,
+    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ...model.contacts import MIN_SEPARATION
 from .folds import draw_evenly
 from .records import StructureRecord
-from .scoring import score_pairs
 from .structure import RankedPairs
+from .thresholds import tune_threshold
 
 NUM_THRESHOLDS = 64
 
@@ -87,7 +87,7 @@ def build_contact_folds(
     return folds, notes
 
 
-def tune_threshold(ranked: Sequence[RankedPairs], known: Sequence[NDArray[np.int64]]) -> float:
+def tune_score(ranked: Sequence[RankedPairs], known: Sequence[NDArray[np.int64]]) -> float:
     """The score above which greedy decoding has the best mean relaxed F1; the lowest among equals.
 
     Candidates are quantiles of the scores of all pairs the decoder takes.
@@ -96,16 +96,7 @@ def tune_threshold(ranked: Sequence[RankedPairs], known: Sequence[NDArray[np.int
     if not len(taken):
         return 0.0
     grid = np.unique(np.quantile(taken, np.linspace(0, 1, NUM_THRESHOLDS)))
-    means = [
-        np.mean(
-            [
-                score_pairs(pairs_P2, one.above(threshold), relaxed=True).f1
-                for one, pairs_P2 in zip(ranked, known, strict=True)
-            ]
-        )
-        for threshold in grid
-    ]
-    return float(grid[int(np.argmax(means))])
+    return tune_threshold(ranked, known, thresholds=grid.tolist()).value
 
 
 def _can_be_scored(record: StructureRecord) -> bool:

@@ -23,7 +23,6 @@ from .records import hash_file
 from .run_fold import FoldJob, list_fold_results, run_folds
 from .saved_heads import HeadFacts, find_head
 from .structure_config import StructureConfig, SystemName
-from .tasks.families import read_benchmark as read_benchmark
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +257,3 @@ def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
             yield from done.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-# The entry's names until it knows the other tasks.
-evaluate_families = evaluate_benchmark

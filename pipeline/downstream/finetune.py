@@ -1,4 +1,4 @@
-"""Fit the base-pair head on frozen representations, and tune its decoding threshold.
+"""Fit the base-pair head on frozen representations.
 
 Shape suffixes: L nucleotides of one RNA, D embed_dim.
 """
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ...model.heads import BasePairHead, base_pair_loss
 from .embed import Representations
 from .records import StructureRecord
-from .scoring import score_pairs
-from .structure import THRESHOLD_GRID, RankedPairs, build_contact_map, rank_pairs
+from .structure import build_contact_map
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +63,6 @@ class FittedHead(NamedTuple):
     seconds: float
 
 
-class TunedThreshold(NamedTuple):
-    """The threshold with the best mean F1 on validation RNAs."""
-
-    value: float
-    f1: float
-
-
 def fit_head(
     representations: Representations,
     records: Mapping[int, StructureRecord],
@@ -91,7 +83,7 @@ def fit_head(
         head = BasePairHead(representations.embed_dim).to(device)
     # A pair is one of hundreds of candidates: starting there, 64 updates reach F1 0.2 on a held-out
     # family, where the default start reaches 0.05 to 0.1 (5S rRNA of the sample, one-hot).
-    nn.init.constant_(head.get_parameter("conv_out.bias"), _compute_pair_log_odds(records, train))
+    nn.init.constant_(head.output_bias, compute_pair_log_odds(records, train))
     optimizer = torch.optim.Adam(head.parameters(), lr=config.peak_lr)
     scheduler = torch.optim.lr_scheduler.LinearLR(
         optimizer, 1.0, config.final_lr_ratio, total_iters=config.head_steps
@@ -118,35 +110,8 @@ def compute_loss(head: BasePairHead, representation_LD: Tensor, record: Structur
     return base_pair_loss(head(representation_LD), contact_map_LL.to(representation_LD.device))
 
 
-@torch.inference_mode()
-def predict_pairs(
-    head: BasePairHead, representation_LD: Tensor, sequence: str, threshold: float
-) -> RankedPairs:
-    """Pairs the greedy decoder takes above `threshold`, the most probable first."""
-    probabilities_LL = head(representation_LD).sigmoid().cpu().numpy()
-    return rank_pairs(probabilities_LL, sequence, threshold)
-
-
-def tune_threshold(
-    predictions: Sequence[RankedPairs], records: Sequence[StructureRecord]
-) -> TunedThreshold:
-    """Threshold of the grid with the best mean relaxed F1, the lowest among equals.
-
-    `predictions` are ranked down to the grid's lowest threshold, one for each of `records`.
-    """
-    if not records:
-        raise ValueError("no validation RNA to tune the threshold on: raise fit.max_fit_length_nt")
-    f1 = np.zeros((len(records), len(THRESHOLD_GRID)))
-    for row, (ranked, record) in enumerate(zip(predictions, records, strict=True)):
-        for column, threshold in enumerate(THRESHOLD_GRID):
-            f1[row, column] = score_pairs(record.pairs_P2, ranked.above(threshold), True).f1
-    mean_f1 = f1.mean(axis=0)
-    best = int(mean_f1.argmax())
-    return TunedThreshold(THRESHOLD_GRID[best], float(mean_f1[best]))
-
-
-def _compute_pair_log_odds(records: Mapping[int, StructureRecord], train: Sequence[int]) -> float:
-    """Log-odds that two bases of a training RNA pair."""
+def compute_pair_log_odds(records: Mapping[int, StructureRecord], train: Sequence[int]) -> float:
+    """Log-odds that two bases of a training RNA pair: where the output bias begins."""
     num_pairs = sum(len(records[index].pairs_P2) for index in train)
     lengths = [len(records[index].sequence) for index in train]
     num_candidates = sum(length * (length - 1) // 2 for length in lengths)

@@ -54,11 +54,6 @@ class FoldResult:
     test_seconds: float = 0.0
 
     @property
-    def family(self) -> str:
-        """The part, as `summary.py` calls it."""
-        return self.part
-
-    @property
     def threshold(self) -> float | None:
         """The decoder's."""
         return self.rule and self.rule.decoder.threshold

@@ -7,7 +7,6 @@ Shape suffixes: L nucleotides of one RNA.
 """
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from ...model.encoder import Encoder
 from ...model.heads import BasePairHead, base_pair_loss
 from ...model.pair_head_linear import LinearPairHead
 from .embed import Representations
+from .finetune import compute_pair_log_odds
 from .records import StructureRecord
 from .regime_config import RegimeConfig
 from .regimes import FitLog, fit
@@ -118,15 +118,6 @@ def predict_model(model: TaskModel, index: int, length_nt: int) -> NDArray[np.fl
     if length_nt < 2:
         return np.zeros((length_nt, length_nt), np.float32)
     return predict_logits(model, [index])[0].sigmoid().float().cpu().numpy()
-
-
-def compute_pair_log_odds(records: Mapping[int, StructureRecord], train: Sequence[int]) -> float:
-    """Log-odds that two bases of a training RNA pair: where the output bias begins."""
-    num_pairs = sum(len(records[index].pairs_P2) for index in train)
-    lengths = [len(records[index].sequence) for index in train]
-    num_candidates = sum(length * (length - 1) // 2 for length in lengths)
-    # One pair more and one less: finite also where no RNA, or every base, is paired.
-    return math.log((num_pairs + 1) / (num_candidates - num_pairs + 1))
 
 
 def _build_target(record: StructureRecord, device: torch.device) -> Tensor:

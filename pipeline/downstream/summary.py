@@ -88,7 +88,7 @@ def _summarise_system(
     system = results[0].system
     scores = [_build_scores(result, scoring) for result in results]
     cells = [
-        _build_cell(system, result.family, scoring, one, len(one), config)
+        _build_cell(system, result.part, scoring, one, len(one), config)
         for result, one in zip(results, scores, strict=True)
     ]
     by_family = np.stack([one.mean(axis=0) for one in scores])

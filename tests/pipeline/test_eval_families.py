@@ -1,4 +1,4 @@
-"""The entry from a shell: the table on standard output, clear words where something is missing."""
+"""The entry from a shell: the summary on standard output, clear words where one is needed."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def run_entry(folder, *arguments):
     )
 
 
-def test_table_and_files(tmp_path):
+def test_summary_and_files(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "run")
     data = write_structures(tmp_path / "toy.tsv", build_lines())
     done = run_entry(
@@ -33,11 +33,36 @@ def test_table_and_files(tmp_path):
     assert "mean of families" in done.stdout
     assert "benchmark:toy-fam|" in done.stdout
     assert "|folds:long+short|" in done.stdout
-    (folder,) = (tmp_path / "runs" / "families").iterdir()
-    assert folder.name.startswith("toy-")
-    for name in ("families.csv", "families.json", "families.svg", "families.md", "sequences.csv"):
+    (folder,) = (tmp_path / "runs" / "scorecards").iterdir()
+    for name in ("families.json", "scorecard.html", "scorecard.md", "scorecard.csv"):
         assert (folder / name).exists()
-        assert name in done.stdout
+    for name in ("families.csv", "families.svg", "families.md", "sequences.csv"):
+        assert (folder / "families" / name).exists()
+    assert str(folder.relative_to(tmp_path) / "scorecard.html") in done.stdout
+
+
+def test_several_tasks_make_one_scorecard(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "run")
+    data = write_structures(tmp_path / "toy.tsv", build_lines())
+    given = ("--checkpoint", checkpoint, "--data", data, "--out", "card")
+    done = run_entry(tmp_path, *given, "--tasks", "families", *SMALL)
+    assert done.returncode == 0, done.stderr
+    done = run_entry(tmp_path, *given, "--tasks", "embeddings", "min_family_size=3")
+    assert done.returncode == 0, done.stderr
+    stored = {path.name for path in (tmp_path / "card").glob("*.json")}
+    assert stored >= {"families.json", "embeddings.json", "scorecard.json"}
+    card = (tmp_path / "card" / "scorecard.html").read_text()
+    assert "families held out" in card
+    assert "Embeddings: families" in card
+
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    done = run_entry(
+        *(tmp_path, "--checkpoint", other, "--data", data, "--out", "card"),
+        *("--tasks", "embeddings", "min_family_size=3"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "families.json is of other weights" in done.stderr
+    assert "families held out" not in (tmp_path / "card" / "scorecard.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -48,8 +73,12 @@ def test_table_and_files(tmp_path):
         (("--checkpoint", "run", "fit.head_step=2"), "did you mean 'head_steps'"),
         (("--checkpoint", "run", "--data", "nowhere"), "no data at nowhere"),
         (("--checkpoint", "run", "--folds", "rRNA"), "no family rRNA; there are"),
+        (("--checkpoint", "run", "--tasks", "families,folding"), "no task folding; there are"),
+        (("--checkpoint", "run", "--tasks", "families,families"), "name each task once"),
+        (("--checkpoint", "run", "--tasks", "all", "seed=1"), "settings seed=1 are of one task"),
+        (("--checkpoint", "run", "--tasks", "splice-donor"), "splice-donor needs data=FOLDER"),
+        (("--checkpoint", "run", "--test", "mine"), "--test 'mine' must be NAME=PATH"),
     ],
-    ids=["no checkpoint", "no file", "typo", "no data", "no family"],
 )
 def test_mistakes_end_in_one_clear_line(tmp_path, arguments, message):
     write_checkpoint(tmp_path / "run")

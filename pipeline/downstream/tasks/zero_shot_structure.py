@@ -22,7 +22,7 @@ from ....model.weights import LoadedModel
 from ..baselines import find_viennarna
 from ..bootstrap import BootstrapConfig
 from ..cached_results import load_or_compute, load_or_compute_array
-from ..contact_folds import ContactFold, build_contact_folds, tune_threshold
+from ..contact_folds import ContactFold, build_contact_folds, tune_score
 from ..contact_scores import (
     Scores,
     compute_attention_features,
@@ -256,7 +256,7 @@ def _score(
     """Tune a threshold on the RNAs of other families, then score those of the family."""
     tune = [run.records[index] for index in fold.tune]
     ranked = [rank_pairs(read_scores(one.sequence), one.sequence, -np.inf) for one in tune]
-    threshold = tune_threshold(ranked, [one.pairs_P2 for one in tune])
+    threshold = tune_score(ranked, [one.pairs_P2 for one in tune])
     rows: list[dict[str, Any]] = []
     for index in fold.test:
         record = run.records[index]

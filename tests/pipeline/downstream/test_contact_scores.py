@@ -9,7 +9,7 @@ from openrinalmo.model.contacts import compute_precision
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin
 from openrinalmo.pipeline.downstream.baselines import find_viennarna
-from openrinalmo.pipeline.downstream.contact_folds import build_contact_folds, tune_threshold
+from openrinalmo.pipeline.downstream.contact_folds import build_contact_folds, tune_score
 from openrinalmo.pipeline.downstream.contact_scores import (
     compute_attention_features,
     compute_jacobian_scores,
@@ -199,7 +199,7 @@ def test_threshold_is_the_best_of_all_cuts():
         noisy_LL = build_contact_map(pairs, 18) + generator.normal(size=(18, 18)) * 0.5
         ranked.append(rank_pairs((noisy_LL + noisy_LL.T) / 2, SEQUENCE, -np.inf))
         known.append(pairs)
-    threshold = tune_threshold(ranked, known)
+    threshold = tune_score(ranked, known)
 
     def compute_mean(cut):
         return np.mean(
@@ -213,4 +213,4 @@ def test_threshold_is_the_best_of_all_cuts():
     assert compute_mean(threshold) >= max(compute_mean(cut) for cut in cuts) - 0.02
     assert compute_mean(threshold) > compute_mean(-np.inf)
     nothing = rank_pairs(np.zeros((4, 4)), "AAAA", -np.inf)
-    assert tune_threshold([nothing], [np.zeros((0, 2), np.int64)]) == 0
+    assert tune_score([nothing], [np.zeros((0, 2), np.int64)]) == 0

@@ -1,4 +1,4 @@
-"""The fit learns what can be learnt, is a function of its seed, and tunes on what it is given."""
+"""The fit learns what can be learnt, is a function of its seed."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,10 @@ import torch
 from openrinalmo.model.heads import BasePairHead, base_pair_loss
 from openrinalmo.pipeline.downstream.baselines import encode_one_hot
 from openrinalmo.pipeline.downstream.embed import Representations
-from openrinalmo.pipeline.downstream.finetune import (
-    FitConfig,
-    fit_head,
-    predict_pairs,
-    tune_threshold,
-)
+from openrinalmo.pipeline.downstream.finetune import FitConfig, fit_head
 from openrinalmo.pipeline.downstream.records import read_structures
 from openrinalmo.pipeline.downstream.scoring import score_pairs
-from openrinalmo.pipeline.downstream.structure import (
-    THRESHOLD_GRID,
-    RankedPairs,
-    build_contact_map,
-)
+from openrinalmo.pipeline.downstream.structure import build_contact_map, rank_pairs
 from support.families import build_lines, write_structures
 
 CPU = torch.device("cpu")
@@ -36,14 +27,17 @@ def toy(tmp_path):
     return Representations(rows_TD=encode_one_hot(sequences), spans=spans), records
 
 
+@torch.inference_mode()
+def predict_pairs(head, representation_LD, sequence):
+    return rank_pairs(head(representation_LD).sigmoid().numpy(), sequence, 0.2).pairs_P2
+
+
 def f1_of(head, representations, records, indices):
     return np.mean(
         [
             score_pairs(
                 records[index].pairs_P2,
-                predict_pairs(
-                    head, representations.load(index, CPU), records[index].sequence, 0.2
-                ).pairs_P2,
+                predict_pairs(head, representations.load(index, CPU), records[index].sequence),
                 relaxed=True,
             ).f1
             for index in indices
@@ -104,32 +98,10 @@ def test_a_step_averages_the_losses_of_its_rnas(toy):
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
-def ranked(*pairs_and_probabilities):
-    pairs, probabilities = zip(*pairs_and_probabilities, strict=True)
-    return RankedPairs(np.array(pairs), np.array(probabilities))
-
-
-def test_threshold_is_the_best_of_the_given_rnas_and_the_lowest_of_equals(toy):
-    _, records = toy
-    right = records[0].pairs_P2[:2].tolist()
-    wrong = [[0, 9], [1, 15]]
-    # Both right pairs above 0.2, a wrong one at 0.1045: best from 0.11 to 0.19.
-    prediction = ranked((right[0], 0.9), (right[1], 0.195), (wrong[0], 0.1045), (wrong[1], 0.02))
-    tuned = tune_threshold([prediction], [records[0]])
-    by_hand = [
-        score_pairs(records[0].pairs_P2, prediction.above(threshold), relaxed=True).f1
-        for threshold in THRESHOLD_GRID
-    ]
-    assert tuned.value == 0.11
-    assert tuned.f1 == pytest.approx(max(by_hand))
-
-
-def test_nothing_to_fit_or_tune_on_is_refused(toy):
+def test_nothing_to_fit_on_is_refused(toy):
     representations, records = toy
     with pytest.raises(ValueError, match="no RNA to fit the head on"):
         fit_head(representations, records, [], FitConfig(), device=CPU)
-    with pytest.raises(ValueError, match="no validation RNA"):
-        tune_threshold([], [])
 
 
 @pytest.mark.parametrize(

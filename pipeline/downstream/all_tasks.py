@@ -1,0 +1,215 @@
+"""Every task under its name: read its data, evaluate a checkpoint on it, report."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...model.weights import LoadedModel, load_masked_lm
+from ..overrides import apply_overrides
+from .embed import Checkpoint
+from .evaluate import evaluate_benchmark
+from .folds import Benchmark
+from .report import write_report
+from .scorecard import build_scorecard
+from .sequence_config import build_sequence_config
+from .sequence_eval import evaluate_sequence_task
+from .structure_config import StructureConfig
+from .structure_report import build_structure_report
+from .task_report import TaskReport, read_task_report, write_task_report
+from .tasks.classification import ClassificationTask
+from .tasks.embeddings import build_embeddings_config, evaluate_embeddings
+from .tasks.families import build_families_config, read_benchmark
+from .tasks.intra_family import build_intra_family_config, read_intra_family
+from .tasks.mutation_effects import build_mutation_effects_config, evaluate_mutation_effects
+from .tasks.out_of_family import build_out_of_family_config, read_out_of_family
+from .tasks.ribosome_load import RibosomeLoadTask
+from .tasks.splice import SpliceTask
+from .tasks.zero_shot_structure import (
+    build_zero_shot_structure_config,
+    evaluate_zero_shot_structure,
+)
+
+logger = logging.getLogger(__name__)
+
+FAMILIES = "families"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Request:
+    """What a checkpoint is to be asked, whatever the task."""
+
+    loaded: LoadedModel
+    preset: str
+    data: Path | None
+    out: Path
+    """Each task works in a folder of its own name inside it."""
+    settings: Sequence[str] = ()
+    """`path=value` settings of the task."""
+    folds: Sequence[str] = ()
+    """Of `families`: only these are held out."""
+    tests: Mapping[str, Path] = field(default_factory=dict)
+    """Of `out-of-family`: sets of the user's own, by name."""
+    assays: Path | None = None
+    """Of `mutation-effects`: a table of measured variants."""
+    heads: Path | None = None
+    """Of structure tasks: a file or folder of fitted heads, to use instead of new fits."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The encoder alone."""
+        return Checkpoint(self.loaded.model.encoder, self.loaded.metadata)
+
+
+def evaluate_tasks(
+    checkpoint: Path, names: Sequence[str], preset: str, data: Path | None, out: Path
+) -> list[TaskReport]:
+    """Evaluate a weights file or a run's folder on tasks by name, in their order.
+
+    Results that are in `out` already are not computed again.
+    """
+    check_names(names)
+    request = Request(loaded=load_masked_lm(checkpoint), preset=preset, data=data, out=out)
+    return [evaluate_task(name, request) for name in names]
+
+
+def evaluate_task(name: str, request: Request) -> TaskReport:
+    """Evaluate one task; its report is written to `out` as `<name>.json`."""
+    check_names([name])
+    logger.info("task %s, preset %s", name, request.preset)
+    report = TASKS[name](name, request)
+    write_task_report(report, request.out)
+    return report
+
+
+def collect_reports(out: Path, sha256: str) -> list[TaskReport]:
+    """Return the reports in a folder that are of the weights with this hash, in order of `TASKS`.
+
+    So tasks that were evaluated one after the other make one scorecard.
+    """
+    reports = []
+    for name in TASKS:
+        path = out / f"{name}.json"
+        if not path.exists():
+            continue
+        report = read_task_report(path)
+        if report.checkpoint.get("sha256") == sha256:
+            reports.append(report)
+        else:
+            logger.warning("%s is of other weights and left out of the scorecard", path)
+    return reports
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of no task, repeated ones and none at all, before anything is computed."""
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"tasks must name each task once, got {','.join(names) or 'none'}")
+    if unknown := [name for name in names if name not in TASKS]:
+        raise ValueError(f"no task {', '.join(unknown)}; there are {', '.join(TASKS)}")
+
+
+def _evaluate_structure(
+    config: StructureConfig, benchmark: Benchmark, request: Request, folder: Path
+) -> TaskReport:
+    checkpoint = request.checkpoint
+    results = evaluate_benchmark(benchmark, checkpoint, config, out=folder, heads=request.heads)
+    card = build_scorecard(benchmark, checkpoint.metadata, config, results)
+    write_report(card, folder)
+    return build_structure_report(card)
+
+
+def _evaluate_families(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_families_config(request.preset), request.settings)
+    benchmark = read_benchmark(request.data, config, request.folds)
+    return _evaluate_structure(config, benchmark, request, request.out / name)
+
+
+def _evaluate_intra_family(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_intra_family_config(request.preset), request.settings)
+    benchmark = read_intra_family(request.data, config)
+    return _evaluate_structure(config, benchmark, request, request.out / name)
+
+
+def _evaluate_out_of_family(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_out_of_family_config(request.preset), request.settings)
+    benchmark = read_out_of_family(request.data, config, tests=request.tests)
+    return _evaluate_structure(config, benchmark, request, request.out / name)
+
+
+def _evaluate_sequences(name: str, request: Request) -> TaskReport:
+    task = _build_sequence_task(name)
+    config = build_sequence_config(request.preset, task.published_fit)
+    return evaluate_sequence_task(
+        task,
+        request.checkpoint,
+        apply_overrides(config, request.settings),
+        data=request.data,
+        out=request.out / name,
+    )
+
+
+def _build_sequence_task(name: str) -> SpliceTask | RibosomeLoadTask | ClassificationTask:
+    match name.split("-", 1):
+        case ["splice", "donor"]:
+            return SpliceTask("donor")
+        case ["splice", _]:
+            return SpliceTask("acceptor")
+        case ["ribosome", "load"]:
+            return RibosomeLoadTask()
+        case ["ribosome", _]:
+            return RibosomeLoadTask("published")
+        case _:
+            return ClassificationTask(name.removeprefix("classification-"))  # type: ignore[arg-type]
+
+
+def _evaluate_zero_shot_structure(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_zero_shot_structure_config(request.preset), request.settings)
+    out = request.out / name
+    return evaluate_zero_shot_structure(request.data, request.loaded, config, out=out)
+
+
+def _evaluate_mutation_effects(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_mutation_effects_config(request.preset), request.settings)
+    return evaluate_mutation_effects(
+        request.data, request.loaded, config, out=request.out / name, assays=request.assays
+    )
+
+
+def _evaluate_embeddings(name: str, request: Request) -> TaskReport:
+    config = apply_overrides(build_embeddings_config(request.preset), request.settings)
+    return evaluate_embeddings(request.data, request.loaded, config, out=request.out / name)
+
+
+TASKS: Mapping[str, Callable[[str, Request], TaskReport]] = {
+    FAMILIES: _evaluate_families,
+    "intra-family": _evaluate_intra_family,
+    "out-of-family": _evaluate_out_of_family,
+    "splice-donor": _evaluate_sequences,
+    "splice-acceptor": _evaluate_sequences,
+    "ribosome-load": _evaluate_sequences,
+    "ribosome-load-published": _evaluate_sequences,
+    "classification-sample": _evaluate_sequences,
+    "classification-nrc13": _evaluate_sequences,
+    "classification-riboswitch32": _evaluate_sequences,
+    "classification-rfam-family": _evaluate_sequences,
+    "classification-rfam-type": _evaluate_sequences,
+    "zero-shot-structure": _evaluate_zero_shot_structure,
+    "mutation-effects": _evaluate_mutation_effects,
+    "embeddings": _evaluate_embeddings,
+}
+"""What can be asked, in the order in which `all` asks."""
+
+WITHOUT_DATA = (
+    *(FAMILIES, "intra-family", "classification-sample"),
+    *("zero-shot-structure", "mutation-effects", "embeddings"),
+)
+"""Tasks that the embedded sample has data for."""
+ALTERNATIVES = ("ribosome-load-published", "classification-sample")
+"""Left out of `all` where there is data: the same data by another protocol, and the sample."""
+
+
+def list_all(data: Path | None) -> list[str]:
+    """The names that `all` stands for, with a data folder and without one."""
+    if data is None:
+        return list(WITHOUT_DATA)
+    return [name for name in TASKS if name not in ALTERNATIVES]
