@@ -1,4 +1,4 @@
-"""Dot-bracket with pseudoknots, read to pairs and written back."""
+"""Dot-bracket with pseudoknots, read to pairs and written back; a list of pairs beyond it."""
 
 import string
 from collections.abc import Sequence
@@ -11,8 +11,15 @@ BRACKETS = tuple(zip("([{<" + string.ascii_uppercase, ")]}>" + string.ascii_lowe
 """Opening and closing mark of each layer; pairs of one layer do not cross."""
 UNPAIRED = ".-_:,"
 
+PAIR_LIST = "pairs "
+"""How a structure begins that no dot-bracket can say: `pairs 1-20 2-30`, positions from 1."""
+
 _CLOSING_OF = dict(BRACKETS)
 _OPENING_OF = {closing: opening for opening, closing in BRACKETS}
+
+
+class TooManyLayersError(ValueError):
+    """Pairs that cross in more layers than there are marks for."""
 
 
 def parse_dot_bracket(dot_bracket: str) -> Pairs:
@@ -62,7 +69,28 @@ def build_dot_bracket(pairs: Pairs | Sequence[Sequence[int]], length: int) -> st
             None,
         )
         if layer is None:
-            raise ValueError(f"pair ({i}, {j}) crosses pairs of all {len(BRACKETS)} bracket layers")
+            raise TooManyLayersError(
+                f"pair ({i}, {j}) crosses pairs of all {len(BRACKETS)} bracket layers"
+            )
         layers[layer].append((i, j))
         marks[i], marks[j] = BRACKETS[layer]
     return "".join(marks)
+
+
+def write_structure(pairs: Pairs, length: int) -> str:
+    """Dot-bracket of `pairs`, or a list of them where they cross in more layers than it has marks.
+
+    A greedy decoder on a head that knows little makes such structures of a few hundred bases.
+    """
+    try:
+        return build_dot_bracket(pairs, length)
+    except TooManyLayersError:
+        return PAIR_LIST + " ".join(f"{i + 1}-{j + 1}" for i, j in np.asarray(pairs).tolist())
+
+
+def read_structure(text: str) -> Pairs:
+    """Pairs (P, 2) of what `write_structure` wrote, ordered by i."""
+    if not text.startswith(PAIR_LIST):
+        return parse_dot_bracket(text)
+    listed = (pair.split("-") for pair in text.removeprefix(PAIR_LIST).split())
+    return np.array(sorted((int(i) - 1, int(j) - 1) for i, j in listed), np.int64).reshape(-1, 2)

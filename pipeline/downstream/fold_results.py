@@ -22,7 +22,7 @@ class SequenceResult:
     id: str
     length_nt: int
     predicted: str
-    """Predicted structure in dot-bracket."""
+    """Predicted structure as `dot_bracket.write_structure` has it."""
     strict: PairCounts
     relaxed: PairCounts
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...model.encoder import Encoder
 from ...model.heads import BasePairHead
 from .baselines import FOLDER_SYSTEMS, find_folder
-from .dot_bracket import build_dot_bracket
+from .dot_bracket import write_structure
 from .embed import Representations, open_representations
 from .finetune import FitConfig, fit_head
 from .fold_results import FoldResult, SequenceResult
@@ -250,7 +250,7 @@ def _test(
             SequenceResult(
                 id=record.id,
                 length_nt=len(record.sequence),
-                predicted=build_dot_bracket(pairs, len(record.sequence)),
+                predicted=write_structure(pairs, len(record.sequence)),
                 strict=count_pairs(record.pairs_P2, pairs, relaxed=False),
                 relaxed=count_pairs(record.pairs_P2, pairs, relaxed=True),
             )

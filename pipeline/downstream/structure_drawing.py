@@ -11,7 +11,7 @@ from html import escape
 from types import ModuleType
 from typing import NamedTuple
 
-from .dot_bracket import BRACKETS, parse_dot_bracket
+from .dot_bracket import BRACKETS, PAIR_LIST, read_structure
 from .page_charts import WIDTH
 from .page_html import format_keys
 from .task_report import StructureCase
@@ -42,14 +42,13 @@ def classify_pairs(case: StructureCase) -> PairClasses:
     """Compare a case's structures, strictly; both must have the sequence's length."""
     length = len(case.sequence)
     for name, dot_bracket in (("known", case.known), ("predicted", case.predicted)):
-        if len(dot_bracket) != length:
+        if not dot_bracket.startswith(PAIR_LIST) and len(dot_bracket) != length:
             raise ValueError(
                 f"case {case.id} of {case.part}: {length} nt, but its {name} structure has "
                 f"{len(dot_bracket)}"
             )
     known, predicted = (
-        {(i, j) for i, j in parse_dot_bracket(text).tolist()}
-        for text in (case.known, case.predicted)
+        {(i, j) for i, j in read_structure(text).tolist()} for text in (case.known, case.predicted)
     )
     return PairClasses(
         sorted(known & predicted), sorted(known - predicted), sorted(predicted - known)
@@ -127,10 +126,10 @@ def lay_out(case: StructureCase, viennarna: ModuleType) -> list[Point]:
 
 
 def find_nested(dot_bracket: str) -> list[Pair]:
-    """Pairs that cross none of those before them, those in round brackets first."""
-    pairs = [(i, j) for i, j in parse_dot_bracket(dot_bracket).tolist()]
+    """Pairs that cross none of those before them, those in round brackets first, if it has any."""
+    pairs = [(i, j) for i, j in read_structure(dot_bracket).tolist()]
     nested: list[Pair] = []
-    for i, j in sorted(pairs, key=lambda pair: dot_bracket[pair[0]] != _FIRST_LEVEL):
+    for i, j in sorted(pairs, key=lambda pair: dot_bracket[pair[0] :][:1] != _FIRST_LEVEL):
         if not any(a < i < b < j or i < a < j < b for a, b in nested):
             nested.append((i, j))
     return nested

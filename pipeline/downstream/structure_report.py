@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from .dot_bracket import build_dot_bracket
+from .dot_bracket import write_structure
 from .pair_curves import PairHistogram, build_precision_recall, build_reliability
 from .pair_scores import compute_values, group_by_family
 from .paired import build_gain
@@ -96,7 +96,7 @@ def _build_case(tested: TestedRNA, label: str) -> StructureCase:
         part=tested.part,
         label=label,
         sequence=record.sequence,
-        known=build_dot_bracket(record.pairs_P2, len(record.sequence)),
+        known=write_structure(record.pairs_P2, len(record.sequence)),
         predicted=tested.result.predicted,
         f1=tested.result.relaxed.score().f1,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .dot_bracket import parse_dot_bracket
+from .dot_bracket import read_structure
 from .fold_results import SequenceResult
 from .pair_scores import (
     ScoreConfig,
@@ -141,7 +141,7 @@ def _score_canonical(tested: TestedRNA) -> ScoredRNA:
     record = tested.record
     return build_scored_rna(
         select_truth(record.pairs_P2, record.sequence, "canonical only"),
-        parse_dot_bracket(tested.result.predicted),
+        read_structure(tested.result.predicted),
         id=record.id,
         family=tested.part,
         length_nt=len(record.sequence),
@@ -150,7 +150,7 @@ def _score_canonical(tested: TestedRNA) -> ScoredRNA:
 
 def _score_knots(tested: TestedRNA) -> ScoredRNA | None:
     """Counts over pseudoknot pairs alone; None where neither structure has one."""
-    known, predicted = tested.record.pairs_P2, parse_dot_bracket(tested.result.predicted)
+    known, predicted = tested.record.pairs_P2, read_structure(tested.result.predicted)
     if not (find_crossing_pairs(known).any() or find_crossing_pairs(predicted).any()):
         return None
     return ScoredRNA(

@@ -70,7 +70,7 @@ class StructureCase:
     sequence: str
     known: str
     predicted: str
-    """Dot-brackets."""
+    """Dot-brackets; the predicted one as `dot_bracket.write_structure` has it."""
     f1: float
 
 

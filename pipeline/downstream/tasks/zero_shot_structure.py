@@ -32,7 +32,7 @@ from ..contact_scores import (
     score_stems,
     standardise,
 )
-from ..dot_bracket import build_dot_bracket
+from ..dot_bracket import write_structure
 from ..fold_results import build_key
 from ..masked_models import (
     PRETRAINED,
@@ -276,7 +276,7 @@ def _score(
         rows.append(
             {
                 "index": index,
-                "predicted": build_dot_bracket(found_P2, len(record.sequence)),
+                "predicted": write_structure(found_P2, len(record.sequence)),
                 **dict(zip(METRICS, values, strict=True)),
             }
         )
@@ -335,7 +335,7 @@ def _choose_cases(results: Results, records: Sequence[StructureRecord]) -> Itera
             part=record.family,
             label=label,
             sequence=record.sequence,
-            known=build_dot_bracket(record.pairs_P2, len(record.sequence)),
+            known=write_structure(record.pairs_P2, len(record.sequence)),
             predicted=rows[place]["predicted"],
             f1=rows[place]["F1 strict"],
         )

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.dot_bracket import build_dot_bracket, parse_dot_bracket
+from openrinalmo.pipeline.downstream.dot_bracket import (
+    build_dot_bracket,
+    parse_dot_bracket,
+    read_structure,
+    write_structure,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +65,16 @@ def test_errors_name_the_position(text, message):
 def test_what_dot_bracket_cannot_say(pairs, message):
     with pytest.raises(ValueError, match=message):
         build_dot_bracket(pairs, 9 if "fit" in message else 80)
+
+
+@pytest.mark.parametrize("crossing", [0, 1, 29, 30, 31, 250])
+def test_a_structure_of_any_number_of_layers_is_written_and_read(crossing):
+    pairs = np.array([(n, n + crossing) for n in range(crossing)], np.int64).reshape(-1, 2)
+    text = write_structure(pairs, 2 * crossing + 3)
+    assert text.startswith("pairs ") == (crossing > 30)
+    assert np.array_equal(read_structure(text), pairs)
+
+
+def test_other_faults_of_pairs_are_no_list():
+    with pytest.raises(ValueError, match="shares a base"):
+        write_structure(np.array([(0, 4), (1, 4)]), 9)
