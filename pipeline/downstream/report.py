@@ -9,6 +9,7 @@ from typing import Any
 
 from .chart import draw_parts
 from .scorecard import Scorecard, build_signature, find_audit, format_markdown, format_text
+from .structure_config import LABELS
 
 
 def write_report(card: Scorecard, folder: Path) -> list[Path]:
@@ -92,7 +93,7 @@ def _iter_sequence_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
         for one in result.sequences:
             scores = {"strict": one.strict.score(), "relaxed": one.relaxed.score()}
             yield {
-                "system": result.system,
+                "system": LABELS[result.system],
                 "part": result.part,
                 "id": one.id,
                 "length_nt": one.length_nt,
