@@ -15,15 +15,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use to its makers
+# A thread of an interrupted dataset that outlives `ray.shutdown` would connect again by itself.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 import ray
 import ray.data
 from ray.data.context import DataContext
@@ -98,11 +100,14 @@ class RayEngine:
         with _explained():
             with DataContext.current(context):
                 data = ray.data.from_items(rows, override_num_blocks=len(rows))
-            for row in data.flat_map(call, num_cpus=1, memory=memory).iter_rows():
-                value = pickle.loads(row["value"])
-                if isinstance(value, _Failure):
-                    raise value.error
-                yield value
+            found = iter(data.flat_map(call, num_cpus=1, memory=memory).iter_rows())
+            # Closed, or the threads of a dataset that is not read to its end would go on.
+            with closing(cast(Generator[dict[str, Any], None, None], found)):
+                for row in found:
+                    value = pickle.loads(row["value"])
+                    if isinstance(value, _Failure):
+                        raise value.error
+                    yield value
 
 
 def _pack(value: object) -> dict[str, bytes]:

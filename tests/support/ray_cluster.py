@@ -20,6 +20,7 @@ requires_ray = pytest.mark.skipif(
 def run_cluster(patch: pytest.MonkeyPatch) -> Iterator[str]:
     """Start the cluster and yield its address; nothing of it is left at the end."""
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")  # as the engine has it, read when Ray is imported
     patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))  # else Ray writes one to ~/.ray
     from ray.cluster_utils import Cluster  # only where a test needs it
 
