@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ...model.weights import LoadedModel, load_masked_lm
@@ -14,6 +15,7 @@ from .report import write_report
 from .scorecard import build_scorecard
 from .sequence_config import build_sequence_config
 from .sequence_eval import evaluate_sequence_task
+from .sequence_fit import EvaluatedTask
 from .structure_config import StructureConfig
 from .structure_report import build_structure_report
 from .task_report import TaskReport, read_task_report, write_task_report
@@ -33,6 +35,18 @@ from .tasks.zero_shot_structure import (
 logger = logging.getLogger(__name__)
 
 FAMILIES = "families"
+SEQUENCE_TASKS: Mapping[str, Callable[[], EvaluatedTask]] = {
+    "splice-donor": partial(SpliceTask, "donor"),
+    "splice-acceptor": partial(SpliceTask, "acceptor"),
+    "ribosome-load": RibosomeLoadTask,
+    "ribosome-load-published": partial(RibosomeLoadTask, "published"),
+    "classification-sample": partial(ClassificationTask, "sample"),
+    "classification-nrc13": partial(ClassificationTask, "nrc13"),
+    "classification-riboswitch32": partial(ClassificationTask, "riboswitch32"),
+    "classification-rfam-family": partial(ClassificationTask, "rfam-family"),
+    "classification-rfam-type": partial(ClassificationTask, "rfam-type"),
+}
+"""Tasks on whole sequences, and what makes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -137,7 +151,7 @@ def _evaluate_out_of_family(name: str, request: Request) -> TaskReport:
 
 
 def _evaluate_sequences(name: str, request: Request) -> TaskReport:
-    task = _build_sequence_task(name)
+    task = SEQUENCE_TASKS[name]()
     config = build_sequence_config(request.preset, task.published_fit)
     return evaluate_sequence_task(
         task,
@@ -146,20 +160,6 @@ def _evaluate_sequences(name: str, request: Request) -> TaskReport:
         data=request.data,
         out=request.out / name,
     )
-
-
-def _build_sequence_task(name: str) -> SpliceTask | RibosomeLoadTask | ClassificationTask:
-    match name.split("-", 1):
-        case ["splice", "donor"]:
-            return SpliceTask("donor")
-        case ["splice", _]:
-            return SpliceTask("acceptor")
-        case ["ribosome", "load"]:
-            return RibosomeLoadTask()
-        case ["ribosome", _]:
-            return RibosomeLoadTask("published")
-        case _:
-            return ClassificationTask(name.removeprefix("classification-"))  # type: ignore[arg-type]
 
 
 def _evaluate_zero_shot_structure(name: str, request: Request) -> TaskReport:
@@ -184,15 +184,7 @@ TASKS: Mapping[str, Callable[[str, Request], TaskReport]] = {
     FAMILIES: _evaluate_families,
     "intra-family": _evaluate_intra_family,
     "out-of-family": _evaluate_out_of_family,
-    "splice-donor": _evaluate_sequences,
-    "splice-acceptor": _evaluate_sequences,
-    "ribosome-load": _evaluate_sequences,
-    "ribosome-load-published": _evaluate_sequences,
-    "classification-sample": _evaluate_sequences,
-    "classification-nrc13": _evaluate_sequences,
-    "classification-riboswitch32": _evaluate_sequences,
-    "classification-rfam-family": _evaluate_sequences,
-    "classification-rfam-type": _evaluate_sequences,
+    **dict.fromkeys(SEQUENCE_TASKS, _evaluate_sequences),
     "zero-shot-structure": _evaluate_zero_shot_structure,
     "mutation-effects": _evaluate_mutation_effects,
     "embeddings": _evaluate_embeddings,

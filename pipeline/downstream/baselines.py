@@ -94,11 +94,6 @@ def find_viennarna() -> ModuleType | None:
     return _import_or_warn("RNA", "ViennaRNA", "viennarna")
 
 
-def fold_mfe(viennarna: ModuleType, sequence: str) -> Pairs:
-    """Pairs of the minimum-free-energy structure at 37 degrees, default parameters, no tuning."""
-    return parse_dot_bracket(viennarna.fold(sequence)[0])
-
-
 def _find_viennarna_folder() -> Folder | None:
     """ViennaRNA's minimum-free-energy structure; nested."""
     viennarna = find_viennarna()

@@ -11,7 +11,7 @@ import numpy as np
 from ..finetune import FitConfig
 from ..folds import Benchmark, Fold, draw_evenly
 from ..records import StructureRecord, find_structures, hash_structures, read_structures
-from ..structure_config import Presets, StructureConfig, build_config
+from ..structure_config import QUICK_FIT, Presets, StructureConfig, build_config
 from ..structure_files import open_text
 from .structure_splits import MIN_FIT_NT, ROLES
 
@@ -22,14 +22,7 @@ def _build_quick() -> StructureConfig:
     """The embedded sample in two minutes on two cores: shows that all works, ranks nothing."""
     return StructureConfig(
         max_test_per_part=10,
-        fit=FitConfig(
-            head_steps=48,
-            # Six times the published rate: in 48 updates the head learns little at 5e-4.
-            peak_lr=3e-3,
-            max_fit_sequences=48,
-            max_validation_sequences=16,
-            max_fit_length_nt=150,
-        ),
+        fit=QUICK_FIT,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..finetune import FitConfig
 from ..folds import Fold, draw_evenly
 from ..records import StructureRecord, read_structures
-from ..structure_config import Presets, StructureConfig
+from ..structure_config import QUICK_FIT, Presets, StructureConfig
 
 Role = Literal["train", "validation", "test"]
 ROLES: Mapping[Role, tuple[str, ...]] = {
@@ -29,13 +29,7 @@ def _build_quick() -> StructureConfig:
     """Minutes on two cores: shows that all works, ranks nothing."""
     return StructureConfig(
         max_test_per_part=40,
-        fit=FitConfig(
-            head_steps=48,
-            peak_lr=3e-3,
-            max_fit_sequences=48,
-            max_validation_sequences=16,
-            max_fit_length_nt=150,
-        ),
+        fit=QUICK_FIT,
     )
 
 

@@ -4,23 +4,19 @@ import pytest
 
 from openrinalmo.pipeline.downstream.all_tasks import (
     ALTERNATIVES,
+    SEQUENCE_TASKS,
     TASKS,
     WITHOUT_DATA,
-    _build_sequence_task,
     check_names,
     evaluate_tasks,
     list_all,
 )
 from support.families import write_checkpoint
 
-SEQUENCE_TASKS = [
-    name for name in TASKS if name.startswith(("splice", "ribosome", "classification"))
-]
-
 
 @pytest.mark.parametrize("name", SEQUENCE_TASKS)
 def test_a_task_of_sequences_bears_the_name_it_is_asked_by(name):
-    assert _build_sequence_task(name).name == name
+    assert SEQUENCE_TASKS[name]().name == name
 
 
 def test_all_is_every_task_but_the_alternatives():
