@@ -59,11 +59,12 @@ help: ## list the targets
 
 install: $(INSTALLED) ## create .venv with the pinned versions; needs no root
 
+# DeepSpeed's setup.py imports a module from its own folder, which PYTHONSAFEPATH hides.
 $(INSTALLED): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt torch setuptools wheel
-	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation deepspeed
+	env -u PYTHONSAFEPATH DS_BUILD_OPS=0 $(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation deepspeed
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation --editable '.[dev,baselines]'
 	@mkdir -p .typing/openrinalmo
 	@for folder in data_prep ds_configs kernels model pipeline; do \
