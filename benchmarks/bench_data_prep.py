@@ -18,8 +18,8 @@ import numpy as np
 from openrinalmo.data_prep.arguments import parse_arguments
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.dedup import hash_sequences
-from openrinalmo.data_prep.fasta import iter_fasta_blocks
 from openrinalmo.data_prep.filters import find_reject_reasons, normalise, select_records
+from openrinalmo.data_prep.inputs.fasta import iter_fasta_blocks
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.stages import build_unique

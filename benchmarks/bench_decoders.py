@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from openrinalmo.pipeline.downstream.decoders.thresholds import TunedThreshold, tune_threshold
 from openrinalmo.pipeline.downstream.structure import (
     THRESHOLD_GRID,
     DecoderConfig,
@@ -19,7 +20,6 @@ from openrinalmo.pipeline.downstream.structure import (
     decode,
     rank_pairs,
 )
-from openrinalmo.pipeline.downstream.thresholds import TunedThreshold, tune_threshold
 from rows import append_rows, measure_interleaved
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

@@ -24,8 +24,8 @@ from step_rungs import ENGINES, LADDER, WEIGHTS_SEED, Step, open_rung, rungs_tha
 
 from openrinalmo.model.encoder import ENCODER_SIZES, EncoderConfig, build_encoder_config
 from openrinalmo.model.masked_lm import MaskedLM
-from openrinalmo.pipeline.pretraining.flops import flops_per_pack
-from openrinalmo.pipeline.pretraining.hardware import identify_gpu
+from openrinalmo.pipeline.pretraining.planning.flops import flops_per_pack
+from openrinalmo.pipeline.pretraining.planning.hardware import identify_gpu
 from rows import append_rows
 
 SHIPPED = ("zero3", "fused_ops", "aligned", "packed")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openrinalmo.data_prep.archives import open_unpacked
+from openrinalmo.data_prep.inputs.archives import open_unpacked
 from openrinalmo.data_prep.metadata import MetadataConfig, read_rna_types
 
 LETTERS = b"ACGUIRYKMSWBDHVN"

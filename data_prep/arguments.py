@@ -4,22 +4,22 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arrow_input import FormatConfig
+from .audits.exclusion import ExclusionConfig
+from .audits.searching import SearchConfig
+from .clusters.short_rnas import ShortConfig
 from .composition import TypeWeights
 from .config import DataConfig
 from .dedup import DedupConfig
+from .downloads.fetched import read_fetched
 from .engine import EngineConfig
-from .exclusion import ExclusionConfig
-from .fetched import read_fetched
 from .filters import FilterConfig
-from .formats import expand_inputs
+from .inputs.arrow_input import FormatConfig
+from .inputs.formats import expand_inputs
 from .metadata import MetadataConfig
 from .mmseqs import ClusterConfig
 from .rna_types import AnnotationConfig
 from .sample import SAMPLE_FASTA
-from .searching import SearchConfig
 from .shards import DEFAULT_MAX_SHARD_NT
-from .short_rnas import ShortConfig
 from .split import SplitConfig
 
 

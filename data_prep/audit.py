@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 try:
-    from openrinalmo.data_prep.audit_lines import write_audit
+    from openrinalmo.data_prep.audits.audit_lines import write_audit
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
-from openrinalmo.data_prep.audit_page import format_page
-from openrinalmo.data_prep.audit_report import (
+from openrinalmo.data_prep.audits.audit_page import format_page
+from openrinalmo.data_prep.audits.audit_report import (
     ALL,
     THRESHOLDS,
     Audited,
@@ -28,16 +28,16 @@ from openrinalmo.data_prep.audit_report import (
     iter_neighbour_lines,
     summarise,
 )
-from openrinalmo.data_prep.benchmarks import (
+from openrinalmo.data_prep.audits.benchmarks import (
     NO_FAMILY,
     BenchmarkFile,
     ColumnsConfig,
     read_benchmarks,
 )
-from openrinalmo.data_prep.cmsearch import label_families
-from openrinalmo.data_prep.leakage import Corpus, find_neighbours, judge
+from openrinalmo.data_prep.audits.cmsearch import label_families
+from openrinalmo.data_prep.audits.leakage import Corpus, find_neighbours, judge
+from openrinalmo.data_prep.audits.searching import SearchConfig
 from openrinalmo.data_prep.mmseqs import find_mmseqs, read_version
-from openrinalmo.data_prep.searching import SearchConfig
 from openrinalmo.data_prep.shards import hash_file, hash_manifest
 from openrinalmo.data_prep.steps import exclusive
 

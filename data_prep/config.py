@@ -4,18 +4,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .arrow_input import FormatConfig
+from .audits.exclusion import ExclusionConfig
 from .composition import TypeWeights
 from .dedup import DedupConfig
 from .engine import EngineConfig
-from .exclusion import ExclusionConfig
 from .filters import FilterConfig
+from .inputs.arrow_input import FormatConfig
+from .inputs.stdin import STDIN
 from .metadata import MetadataConfig
 from .mmseqs import ClusterConfig
 from .rna_types import AnnotationConfig
 from .shards import DEFAULT_MAX_SHARD_NT
 from .split import SplitConfig
-from .stdin import STDIN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from .audits.exclusion import describe as describe_exclusion
 from .config import DataConfig
-from .exclusion import describe as describe_exclusion
 from .mmseqs import ClusterConfig, find_mmseqs, read_version
-from .report import REPORT_NAME
+from .reports.report import REPORT_NAME
 from .seals import find_broken_seal, read_sealed, write_sealed
 from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, count_bytes, hash_file, hash_manifest
 from .steps import STEP_FILE

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from openrinalmo.data_prep.fetched import fetch_sources
-    from openrinalmo.data_prep.sources import (
+    from openrinalmo.data_prep.downloads.fetched import fetch_sources
+    from openrinalmo.data_prep.downloads.sources import (
         LOCAL_ONLY,
         SOURCES,
         SourcesConfig,

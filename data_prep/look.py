@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from openrinalmo.data_prep.inspect_data import (
+    from openrinalmo.data_prep.inspection.inspect_data import (
         describe_cluster,
         describe_record,
         describe_shard,
@@ -14,9 +14,9 @@ try:
     )
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
-from openrinalmo.data_prep.find_records import find_cluster_number
-from openrinalmo.data_prep.report import write_report
-from openrinalmo.data_prep.verify import format_checks, verify_folder
+from openrinalmo.data_prep.inspection.find_records import find_cluster_number
+from openrinalmo.data_prep.inspection.verify import format_checks, verify_folder
+from openrinalmo.data_prep.reports.report import write_report
 
 
 def main(argv: Sequence[str] | None = None) -> None:

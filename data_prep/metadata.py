@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .archives import ArchiveError, open_unpacked
+from .inputs.archives import ArchiveError, open_unpacked
 
 TYPE_COLUMNS = ("rna_type", "type")
 NO_TYPE = ("", "-", ".", "NA")

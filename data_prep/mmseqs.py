@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from .alignment import Criteria
-from .available_memory import read_available_bytes
-from .short_rnas import ShortConfig
+from .clusters.alignment import Criteria
+from .clusters.available_memory import read_available_bytes
+from .clusters.short_rnas import ShortConfig
 
 logger = logging.getLogger(__name__)
 

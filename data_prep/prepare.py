@@ -22,13 +22,13 @@ from openrinalmo.data_prep.facts import (
     refuse_other_clusters,
     summarise_reports,
 )
-from openrinalmo.data_prep.formats import iter_blocks
+from openrinalmo.data_prep.inputs.formats import iter_blocks
+from openrinalmo.data_prep.inputs.stdin import STDIN, spool_stdin
 from openrinalmo.data_prep.mmseqs import find_mmseqs, read_version
 from openrinalmo.data_prep.publish import build_shards, is_complete, publish
 from openrinalmo.data_prep.records import build_records
-from openrinalmo.data_prep.report import write_report
+from openrinalmo.data_prep.reports.report import write_report
 from openrinalmo.data_prep.stages import build_clusters, build_split, build_unique
-from openrinalmo.data_prep.stdin import STDIN, spool_stdin
 from openrinalmo.data_prep.steps import exclusive, run_step
 
 logger = logging.getLogger(__name__)

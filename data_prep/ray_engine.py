@@ -242,7 +242,7 @@ def _look(probe: Path, token: str, sizes: dict[Path, int], library: dict[str, st
 def _describe_library() -> dict[str, str]:
     """Return the versions of what decides the products' bytes."""
     code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         code.update(path.read_bytes())
     return {
         "Python": ".".join(map(str, sys.version_info[:2])),

@@ -15,12 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .blocks import BlockReader, RecordBlock
 from .config import DataConfig
 from .dedup import DIGEST_BYTES, hash_sequences
 from .engine import LOCAL_ENGINE, Engine
-from .fasta import iter_fasta_blocks
 from .filters import REJECT_REASONS, FilterConfig, find_reject_reasons, normalise, select_records
+from .inputs.blocks import BlockReader, RecordBlock
+from .inputs.fasta import iter_fasta_blocks
 from .lengths import LENGTH_EDGES_NT, count_lengths
 from .metadata import read_rna_types
 from .rna_types import Annotations

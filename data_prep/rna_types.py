@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from .archives import ArchiveError, open_unpacked
+from .inputs.archives import ArchiveError, open_unpacked
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .cluster_update import OldClusters, name_clusters, update_clusters
-from .clustering import cluster_sequences
+from .audits.exclusion import ExclusionConfig, Labels, choose_kept
+from .clusters.cluster_update import OldClusters, name_clusters, update_clusters
+from .clusters.clustering import cluster_sequences
 from .dedup import (
     DIGEST_BYTES,
     FLIPPED,
@@ -29,7 +30,6 @@ from .dedup import (
     write_parts,
 )
 from .engine import LOCAL_ENGINE, Engine
-from .exclusion import ExclusionConfig, Labels, choose_kept
 from .merged import MERGED_NAME, MERGED_SCHEMA, collect_merged
 from .mmseqs import ClusterConfig
 from .records import RECORDS_NAME, UNKNOWN_NUMBER

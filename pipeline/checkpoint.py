@@ -8,8 +8,8 @@ from pathlib import Path
 try:
     from tqdm import tqdm
 
-    from openrinalmo.pipeline.pretraining.checkpoint import Checkpoint
-    from openrinalmo.pipeline.pretraining.checkpoint_doctor import (
+    from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import Checkpoint
+    from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_doctor import (
         compare_checkpoints,
         find_checkpoint,
         find_faults,
@@ -17,7 +17,7 @@ try:
         reshape_checkpoint,
         use_checkpoint,
     )
-    from openrinalmo.pipeline.pretraining.checkpoint_export import (
+    from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_export import (
         consolidate_checkpoint,
         export_checkpoint,
     )

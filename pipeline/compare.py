@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 try:
-    from openrinalmo.pipeline.downstream.bootstrap import BootstrapConfig
-    from openrinalmo.pipeline.downstream.comparison import compare_folders
-    from openrinalmo.pipeline.downstream.comparison_page import format_text, write_comparison
+    from openrinalmo.pipeline.downstream.reports.comparison import compare_folders
+    from openrinalmo.pipeline.downstream.reports.comparison_page import (
+        format_text,
+        write_comparison,
+    )
+    from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 except ModuleNotFoundError as error:
     sys.exit(f"compare.py: {error}. Run `make install`, then use .venv/bin/python")
 

@@ -16,7 +16,10 @@ try:
         evaluate_task,
         list_all,
     )
-    from openrinalmo.pipeline.downstream.scorecard_files import format_summary, write_scorecard
+    from openrinalmo.pipeline.downstream.reports.scorecard_files import (
+        format_summary,
+        write_scorecard,
+    )
     from openrinalmo.pipeline.ranks import read_ranks, set_up_logging
 except ModuleNotFoundError as error:
     sys.exit(f"eval_families.py: {error}. Run `make install`, then use .venv/bin/python")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 try:
     from openrinalmo.pipeline.overrides import apply_overrides
-    from openrinalmo.pipeline.pretraining.hardware import find_gpu
-    from openrinalmo.pipeline.pretraining.plan import build_plan
-    from openrinalmo.pipeline.pretraining.plan_stages import Machine
-    from openrinalmo.pipeline.pretraining.plan_table import render_plan
+    from openrinalmo.pipeline.pretraining.planning.hardware import find_gpu
+    from openrinalmo.pipeline.pretraining.planning.plan import build_plan
+    from openrinalmo.pipeline.pretraining.planning.plan_stages import Machine
+    from openrinalmo.pipeline.pretraining.planning.plan_table import render_plan
     from openrinalmo.pipeline.pretraining.presets import PRESETS
 except ModuleNotFoundError as error:
     sys.exit(f"plan.py: {error}. Run `make install`, then use .venv/bin/python")

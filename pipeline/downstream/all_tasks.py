@@ -8,16 +8,16 @@ from pathlib import Path
 
 from ...model.weights import LoadedModel, load_masked_lm
 from ..overrides import apply_overrides
-from .embed import Checkpoint
-from .evaluate import evaluate_benchmark
-from .folds import Benchmark
-from .report import write_report
-from .scorecard import build_scorecard
-from .sequence_config import build_sequence_config
-from .sequence_eval import evaluate_sequence_task
-from .sequence_fit import EvaluatedTask
-from .structure_config import StructureConfig
-from .structure_report import build_structure_report
+from .reports.report import write_report
+from .reports.scorecard import build_scorecard
+from .representations.embed import Checkpoint
+from .sequence_tasks.sequence_config import build_sequence_config
+from .sequence_tasks.sequence_eval import evaluate_sequence_task
+from .sequence_tasks.sequence_fit import EvaluatedTask
+from .structure_folds.evaluate import evaluate_benchmark
+from .structure_folds.folds import Benchmark
+from .structure_folds.structure_config import StructureConfig
+from .structure_folds.structure_report import build_structure_report
 from .task_report import TaskReport, read_task_report, write_task_report
 from .tasks.classification import ClassificationTask
 from .tasks.embeddings import build_embeddings_config, evaluate_embeddings

@@ -15,8 +15,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from .dot_bracket import parse_dot_bracket
 from .structure import Pairs
+from .structures.dot_bracket import parse_dot_bracket
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .energy_prior import weigh_against_energy
-from .matching import match_pairs
-from .nussinov import nest_pairs
+from .decoders.energy_prior import weigh_against_energy
+from .decoders.matching import match_pairs
+from .decoders.nussinov import nest_pairs
 
 MIN_PAIR_DISTANCE = 4
 """Smallest |i - j| of a pair: a hairpin has at least three unpaired bases."""

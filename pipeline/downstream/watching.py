@@ -17,8 +17,8 @@ from typing import Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
-from .scorecard_files import write_scorecard
-from .scorecard_tables import build_summary
+from .reports.scorecard_files import write_scorecard
+from .reports.scorecard_tables import build_summary
 from .task_report import TaskReport, read_task_report, write_task_report
 
 WATCH = "watch"

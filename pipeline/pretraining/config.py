@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ...model.encoder import EncoderConfig
 from .batches import BatchConfig
-from .checkpoint_writer import CheckpointConfig
+from .checkpoints.checkpoint_writer import CheckpointConfig
 from .engine_execution import ExecutionConfig
 from .guards import GuardsConfig
 from .masking import MaskingConfig
 from .optim import OptimConfig
-from .probes import ProbeConfig
+from .probing.probes import ProbeConfig
 from .sampling import SamplingConfig
 from .tracking import TrackingConfig
 

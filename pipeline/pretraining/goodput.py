@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 
 from ...model.encoder import EncoderConfig
-from .flops import flops_per_pack
-from .hardware import Gpu
+from .planning.flops import flops_per_pack
+from .planning.hardware import Gpu
 
 
 class Clock:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ...model.encoder import build_encoder_config
 from .batches import BatchConfig
-from .checkpoint_writer import CheckpointConfig
+from .checkpoints.checkpoint_writer import CheckpointConfig
 from .config import PretrainConfig
 from .optim import OptimConfig
-from .probes import ProbeConfig
+from .probing.probes import ProbeConfig
 from .tracking import TrackingConfig
 
 STEPS_PER_RECIPE = 76_000

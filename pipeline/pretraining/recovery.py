@@ -7,8 +7,8 @@ from typing import Any
 
 from ..ranks import Ranks
 from .batches import PackStream
-from .checkpoint import Checkpoint, RunState
-from .checkpoint_choice import open_newest
+from .checkpoints.checkpoint import Checkpoint, RunState
+from .checkpoints.checkpoint_choice import open_newest
 from .config import PretrainConfig
 from .guards import Guards, Verdict
 from .incidents import INCIDENTS_NAME, describe_packs, write_incident

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from .checkpoint import REPLACED_SUFFIX, STATE_HASH_NAME, Checkpoint, DamagedError
-from .checkpoint_choice import find_checkpoints
-from .checkpoint_export import export_checkpoint
+from .checkpoints.checkpoint import REPLACED_SUFFIX, STATE_HASH_NAME, Checkpoint, DamagedError
+from .checkpoints.checkpoint_choice import find_checkpoints
+from .checkpoints.checkpoint_export import export_checkpoint
 
 CHECKPOINTS, CONFIG = "checkpoints", "config.json"
 

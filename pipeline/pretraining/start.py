@@ -8,8 +8,8 @@ from ..agreement import raise_together
 from ..overrides import describe
 from ..ranks import Ranks, limit_waits
 from .batches import PackStream
-from .checkpoint import Checkpoint
-from .checkpoint_choice import find_checkpoints, open_newest
+from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.checkpoint_choice import find_checkpoints, open_newest
 from .config import PretrainConfig, refuse_other_run
 from .engine import Engine
 from .engine_settings import find_engine_settings, read_engine_settings

@@ -13,15 +13,15 @@ from ...model.weights import EXPORT_NAME
 from ..overrides import describe
 from ..ranks import Ranks, is_lost_peer, share_cores, start_process_group
 from .batches import PackedBatch
-from .checkpoint import RunState
-from .checkpoint_writer import CheckpointWriter
+from .checkpoints.checkpoint import RunState
+from .checkpoints.checkpoint_writer import CheckpointWriter
 from .claim import claim_folder
 from .config import PretrainConfig
 from .goodput import Clock, Meter, read_peak_memory_gib
-from .hardware import Gpu, identify_gpu
 from .loader import PackLoader
 from .optim import compute_lr
-from .probes import StructureProbes
+from .planning.hardware import Gpu, identify_gpu
+from .probing.probes import StructureProbes
 from .recovery import Recovery
 from .sharing import share_packs
 from .start import build_engine, build_stream, check_data, compute_timeout, open_checkpoint

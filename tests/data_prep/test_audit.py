@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from openrinalmo.data_prep import audit
-from openrinalmo.data_prep.audit_lines import find_audit_line
-from openrinalmo.data_prep.cmsearch import have_thresholds, read_best_models
-from openrinalmo.data_prep.identity import reverse_complement
+from openrinalmo.data_prep.audits.audit_lines import find_audit_line
+from openrinalmo.data_prep.audits.cmsearch import have_thresholds, read_best_models
+from openrinalmo.data_prep.inspection.identity import reverse_complement
 from openrinalmo.data_prep.shards import hash_file, read_manifest, write_manifest
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, mutate

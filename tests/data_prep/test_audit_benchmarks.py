@@ -1,6 +1,6 @@
 import pytest
 
-from openrinalmo.data_prep.benchmarks import ColumnsConfig, read_benchmarks
+from openrinalmo.data_prep.audits.benchmarks import ColumnsConfig, read_benchmarks
 
 
 def read(*paths, **columns):

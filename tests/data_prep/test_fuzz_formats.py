@@ -8,7 +8,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from openrinalmo.data_prep.formats import iter_blocks
+from openrinalmo.data_prep.inputs.formats import iter_blocks
 from support.broken_fasta import mutate_bytes
 from support.fuzzing import EXPECTED_ERRORS, PACKERS, check_message, limited
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from openrinalmo.data_prep.dedup import COMPLEMENTS
-from openrinalmo.data_prep.find_records import Place, find_cluster_number, find_record
-from openrinalmo.data_prep.inspect_data import (
+from openrinalmo.data_prep.inspection.find_records import Place, find_cluster_number, find_record
+from openrinalmo.data_prep.inspection.inspect_data import (
     describe_cluster,
     describe_record,
     describe_shard,

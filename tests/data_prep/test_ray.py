@@ -19,7 +19,7 @@ from openrinalmo.data_prep.arguments import parse_arguments
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.dedup import DedupConfig
 from openrinalmo.data_prep.engine import LOCAL_ENGINE, EngineConfig, open_engine
-from openrinalmo.data_prep.formats import iter_blocks
+from openrinalmo.data_prep.inputs.formats import iter_blocks
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.shards import hash_file
@@ -117,7 +117,7 @@ def test_what_a_local_run_made_is_done(tmp_path, caplog, cluster, inputs, local)
 
 def read_small_blocks(path, on_read):
     """Read blocks of 100 bytes, on whichever machine this runs."""
-    from openrinalmo.data_prep import fasta
+    from openrinalmo.data_prep.inputs import fasta
 
     fasta.BLOCK_BYTES = 100
     yield from iter_blocks(path, on_read)
@@ -128,7 +128,7 @@ def small_blocks(monkeypatch):
     """Send the reader above to workers by its code: they cannot import this file."""
     import ray.cloudpickle
 
-    from openrinalmo.data_prep import fasta
+    from openrinalmo.data_prep.inputs import fasta
 
     monkeypatch.setattr(fasta, "BLOCK_BYTES", 100)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -192,7 +192,7 @@ def count_letters(block):
 
 def test_a_worker_that_dies_changes_nothing(tmp_path, cluster, inputs, small_blocks):
     del small_blocks  # its code is what goes to the workers
-    from openrinalmo.data_prep import fasta
+    from openrinalmo.data_prep.inputs import fasta
 
     blocks = [[count_letters(block) for block in iter_blocks(path)] for path in inputs]
     flag = tmp_path / "died"

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openrinalmo.data_prep import fasta, records
-from openrinalmo.data_prep.blocks import RecordBlock
+from openrinalmo.data_prep import records
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.dedup import DedupConfig, hash_sequence
 from openrinalmo.data_prep.filters import REJECT_REASONS
+from openrinalmo.data_prep.inputs import fasta
+from openrinalmo.data_prep.inputs.blocks import RecordBlock
 from openrinalmo.data_prep.lengths import LENGTH_EDGES_NT
 from openrinalmo.data_prep.merged import MergedRecord, read_merged
 from openrinalmo.data_prep.metadata import MetadataConfig

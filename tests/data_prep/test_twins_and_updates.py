@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep.inspection.verify import verify_folder
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
 from openrinalmo.data_prep.shards import SPLITS, open_split
 from openrinalmo.data_prep.stages import read_old_clusters
-from openrinalmo.data_prep.verify import verify_folder
 from support.planted import prepare
 
 pytestmark = pytest.mark.mmseqs

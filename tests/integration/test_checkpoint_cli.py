@@ -7,8 +7,8 @@ import torch
 
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin, load_masked_lm
-from openrinalmo.pipeline.pretraining.checkpoint import Checkpoint
-from openrinalmo.pipeline.pretraining.checkpoint_choice import read_latest
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import Checkpoint
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_choice import read_latest
 from support.checkpoints import flip, make_state, save
 from support.launch import run_script
 

@@ -14,7 +14,7 @@ from openrinalmo.model.upstream import export_published
 from openrinalmo.model.weights import load_masked_lm
 from openrinalmo.pipeline.overrides import apply_overrides
 from openrinalmo.pipeline.pretraining.batches import PackStream
-from openrinalmo.pipeline.pretraining.checkpoint import Checkpoint
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import Checkpoint
 from openrinalmo.pipeline.pretraining.optim import build_optimizer, compute_lr
 from openrinalmo.pipeline.pretraining.presets import PRESETS
 from support.corpora import make_corpus

@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("triton")
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin
-from openrinalmo.pipeline.pretraining.saved_activations import saved_bytes_per_pack
+from openrinalmo.pipeline.pretraining.planning.saved_activations import saved_bytes_per_pack
 from support.packs import pack
 from support.saved_bytes import count_saved_bytes
 from support.triton_device import DEVICE, runs_kernels

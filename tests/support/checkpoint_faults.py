@@ -18,8 +18,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from openrinalmo.pipeline.pretraining.checkpoint_choice import open_newest
-from openrinalmo.pipeline.pretraining.checkpoint_writer import CheckpointConfig, CheckpointWriter
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_choice import open_newest
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_writer import (
+    CheckpointConfig,
+    CheckpointWriter,
+)
 from openrinalmo.pipeline.ranks import Ranks
 from support.checkpoints import SHAPES, Values, cut, make_state, make_values, save
 
@@ -30,7 +33,9 @@ NOBODY = 65_534
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["openrinalmo.pipeline.pretraining.checkpoint_writer"])
+    context.set_forkserver_preload(
+        ["openrinalmo.pipeline.pretraining.checkpoints.checkpoint_writer"]
+    )
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

@@ -7,9 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openrinalmo.pipeline.pretraining.checkpoint import Checkpoint, RunState
-from openrinalmo.pipeline.pretraining.checkpoint_choice import open_newest
-from openrinalmo.pipeline.pretraining.checkpoint_writer import CheckpointConfig, CheckpointWriter
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import Checkpoint, RunState
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_choice import open_newest
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint_writer import (
+    CheckpointConfig,
+    CheckpointWriter,
+)
 from openrinalmo.pipeline.ranks import Ranks
 
 Values = dict[str, dict[str, Tensor]]

@@ -4,9 +4,9 @@ import numpy as np
 
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin, save_masked_lm
-from openrinalmo.pipeline.downstream.bootstrap import BootstrapConfig
-from openrinalmo.pipeline.downstream.finetune import FitConfig
-from openrinalmo.pipeline.downstream.structure_config import StructureConfig
+from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import StructureConfig
 
 PARTNER = {"A": "U", "U": "A", "G": "C", "C": "G"}
 STEMS_NT = {"short": 4, "middle": 6, "long": 9}

@@ -4,7 +4,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
-from openrinalmo.pipeline.downstream.dot_bracket import build_dot_bracket
+from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.task_report import (
     Curve,
     PairedGain,

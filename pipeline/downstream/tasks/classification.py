@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from ....data_prep.sample import SAMPLE_FASTA
 from ....model.sequence_heads import ClassHead
 from ..baselines import encode_one_hot
-from ..near_duplicates import find_near
-from ..regime_config import RegimeConfig
-from ..sequence_metrics import score_classes
-from ..splits import NotedSplit, draw_groups, keep_apart
-from ..task_files import find_file, hash_files
+from ..fitting.regime_config import RegimeConfig
+from ..sequence_tasks.near_duplicates import find_near
+from ..sequence_tasks.sequence_metrics import score_classes
+from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
+from ..sequence_tasks.task_files import find_file, hash_files
 from ..task_report import PublishedScore
 from .classification_files import (
     MIN_MEMBERS,

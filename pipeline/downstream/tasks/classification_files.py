@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..task_files import iter_rows, open_text, read_sequence
+from ..sequence_tasks.task_files import iter_rows, open_text, read_sequence
 
 MIN_MEMBERS = 10
 """Sequences a family needs; and families a type needs, for some to be held out."""

@@ -21,20 +21,23 @@ from tqdm import tqdm
 
 from ....model.encoder import Encoder
 from ....model.weights import LoadedModel
-from ..bootstrap import BootstrapConfig
-from ..cached_results import load_or_compute, load_or_compute_array
-from ..embed import EmbedConfig, embed_sequences
-from ..family_members import FamilyMember, choose_members, read_members
-from ..fold_results import build_key
 from ..kmers import MAX_K, encode_kmer_counts
-from ..masked_models import (
+from ..representations.embed import EmbedConfig, embed_sequences
+from ..scores.bootstrap import BootstrapConfig
+from ..scores.signature import build_signature
+from ..structure_folds.fold_results import build_key
+from ..structures.records import find_structures, hash_structures
+from ..task_report import Curve, PairedGain, Score, TaskReport, write_task_report
+from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
+from ..zero_shot.family_members import FamilyMember, choose_members, read_members
+from ..zero_shot.masked_models import (
     PRETRAINED,
     DeviceName,
     MaskedSystem,
     build_masked_systems,
     choose_device,
 )
-from ..neighbours import (
+from ..zero_shot.neighbours import (
     cluster_points,
     compute_adjusted_rand,
     compute_normalised_information,
@@ -43,11 +46,8 @@ from ..neighbours import (
     predict_left_out,
     prepare_points,
 )
-from ..projection import ProjectionName, find_projection_problem, project_points
-from ..records import find_structures, hash_structures
-from ..signature import build_signature
-from ..task_report import Curve, PairedGain, Score, TaskReport, write_task_report
-from ..unit_scores import ByFamily, build_gains, build_scores
+from ..zero_shot.projection import ProjectionName, find_projection_problem, project_points
+from ..zero_shot.unit_scores import ByFamily, build_gains, build_scores
 
 logger = logging.getLogger(__name__)
 

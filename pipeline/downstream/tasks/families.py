@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..finetune import FitConfig
-from ..folds import Benchmark, Fold, draw_evenly
-from ..records import StructureRecord, find_structures, hash_structures, read_structures
-from ..structure_config import QUICK_FIT, Presets, StructureConfig, build_config
-from ..structure_files import open_text
+from ..fitting.finetune import FitConfig
+from ..structure_folds.folds import Benchmark, Fold, draw_evenly
+from ..structure_folds.structure_config import QUICK_FIT, Presets, StructureConfig, build_config
+from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
+from ..structures.structure_files import open_text
 from .structure_splits import MIN_FIT_NT, ROLES
 
 logger = logging.getLogger(__name__)

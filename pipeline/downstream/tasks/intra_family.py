@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ..folds import Benchmark
-from ..records import find_in_folder, find_structures, hash_structures
-from ..structure_config import StructureConfig, build_config
+from ..structure_folds.folds import Benchmark
+from ..structure_folds.structure_config import StructureConfig, build_config
+from ..structures.records import find_in_folder, find_structures, hash_structures
 from .structure_splits import PRESETS, build_split_folds, read_split_set, split_at_random
 
 BPRNA = "bprna*TR0*.tsv*"

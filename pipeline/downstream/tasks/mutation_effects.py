@@ -16,10 +16,25 @@ from tqdm import tqdm
 
 from ....model.jacobian import Predict
 from ....model.weights import LoadedModel
-from ..assay_scores import MUTATION_COUNT, build_assay_gain, build_assay_scores, count_mutations
-from ..bootstrap import BootstrapConfig
-from ..cached_results import load_or_compute
-from ..compensation import (
+from ..scores.bootstrap import BootstrapConfig
+from ..scores.signature import build_signature
+from ..structure_folds.fold_results import build_key
+from ..structures.records import (
+    StructureRecord,
+    find_structures,
+    hash_file,
+    hash_structures,
+    read_structures,
+)
+from ..task_report import PairedGain, Score, TaskReport, write_task_report
+from ..zero_shot.assay_scores import (
+    MUTATION_COUNT,
+    build_assay_gain,
+    build_assay_scores,
+    count_mutations,
+)
+from ..zero_shot.cached_results import load_or_compute
+from ..zero_shot.compensation import (
     EPISTASIS,
     METRICS,
     Compensation,
@@ -27,8 +42,7 @@ from ..compensation import (
     draw_compensations,
     measure_compensation,
 )
-from ..fold_results import build_key
-from ..masked_models import (
+from ..zero_shot.masked_models import (
     PRETRAINED,
     RANDOM,
     DeviceName,
@@ -37,18 +51,9 @@ from ..masked_models import (
     build_predict,
     choose_device,
 )
-from ..records import (
-    StructureRecord,
-    find_structures,
-    hash_file,
-    hash_structures,
-    read_structures,
-)
-from ..signature import build_signature
-from ..substitution_scores import CONVENTIONS, TAKES_INDELS, Convention, score_variants
-from ..task_report import PairedGain, Score, TaskReport, write_task_report
-from ..unit_scores import build_gains, build_scores
-from ..variant_tables import Assay, read_assays
+from ..zero_shot.substitution_scores import CONVENTIONS, TAKES_INDELS, Convention, score_variants
+from ..zero_shot.unit_scores import build_gains, build_scores
+from ..zero_shot.variant_tables import Assay, read_assays
 
 TASK = "mutation-effects"
 VERSION_OF_NUMBERS = 1

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..folds import Benchmark
-from ..records import find_in_folder, find_structures, hash_structures
-from ..structure_config import StructureConfig, build_config
+from ..structure_folds.folds import Benchmark
+from ..structure_folds.structure_config import StructureConfig, build_config
+from ..structures.records import find_in_folder, find_structures, hash_structures
 from .intra_family import BPRNA
 from .structure_splits import PRESETS, SplitSet, build_split_folds, read_split_set
 

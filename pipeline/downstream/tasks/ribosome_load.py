@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ....model.sequence_heads import RibosomeLoadHead
-from ..regime_config import RegimeConfig
-from ..sequence_metrics import score_regression
-from ..splits import NotedSplit, draw_groups, keep_apart
-from ..task_files import find_file, find_files, hash_files, iter_rows, read_sequence
+from ..fitting.regime_config import RegimeConfig
+from ..fitting.unfreezing import UnfreezingConfig
+from ..sequence_tasks.sequence_metrics import score_regression
+from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
+from ..sequence_tasks.task_files import find_file, find_files, hash_files, iter_rows, read_sequence
 from ..task_report import PublishedScore
-from ..unfreezing import UnfreezingConfig
 from .task import Example, Split, TaskData
 
 VALIDATION_FRACTION = 0.1

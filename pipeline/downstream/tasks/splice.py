@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ....model.sequence_heads import SpliceHead
 from ..baselines import encode_one_hot
-from ..regime_config import RegimeConfig
-from ..sequence_metrics import score_binary
-from ..splits import NotedSplit, draw_groups, keep_apart
-from ..task_files import find_file, find_files, hash_files
+from ..fitting.regime_config import RegimeConfig
+from ..sequence_tasks.sequence_metrics import score_binary
+from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
+from ..sequence_tasks.task_files import find_file, find_files, hash_files
 from ..task_report import PublishedScore
 from .splice_files import (
     EIE_SPECIES,

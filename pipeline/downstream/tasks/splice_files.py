@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..near_duplicates import find_near
-from ..task_files import find_files, iter_rows, open_text, read_sequence
+from ..sequence_tasks.near_duplicates import find_near
+from ..sequence_tasks.task_files import find_files, iter_rows, open_text, read_sequence
 from .task import Example
 
 Site = Literal["donor", "acceptor"]

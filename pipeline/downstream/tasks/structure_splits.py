@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..finetune import FitConfig
-from ..folds import Fold, draw_evenly
-from ..records import StructureRecord, read_structures
-from ..structure_config import QUICK_FIT, Presets, StructureConfig
+from ..fitting.finetune import FitConfig
+from ..structure_folds.folds import Fold, draw_evenly
+from ..structure_folds.structure_config import QUICK_FIT, Presets, StructureConfig
+from ..structures.records import StructureRecord, read_structures
 
 Role = Literal["train", "validation", "test"]
 ROLES: Mapping[Role, tuple[str, ...]] = {

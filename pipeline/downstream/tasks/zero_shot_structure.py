@@ -20,10 +20,17 @@ from tqdm import tqdm
 from ....model.contacts import compute_auc, compute_precision
 from ....model.weights import LoadedModel
 from ..baselines import find_viennarna
-from ..bootstrap import BootstrapConfig
-from ..cached_results import load_or_compute, load_or_compute_array
-from ..contact_folds import ContactFold, build_contact_folds, tune_score
-from ..contact_scores import (
+from ..scores.bootstrap import BootstrapConfig
+from ..scores.signature import build_signature
+from ..scoring import score_pairs
+from ..structure import build_contact_map, rank_pairs
+from ..structure_folds.fold_results import build_key
+from ..structures.dot_bracket import write_structure
+from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
+from ..task_report import PairedGain, Score, StructureCase, TaskReport, write_task_report
+from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
+from ..zero_shot.contact_folds import ContactFold, build_contact_folds, tune_score
+from ..zero_shot.contact_scores import (
     Scores,
     compute_attention_features,
     compute_jacobian_scores,
@@ -32,9 +39,7 @@ from ..contact_scores import (
     score_stems,
     standardise,
 )
-from ..dot_bracket import write_structure
-from ..fold_results import build_key
-from ..masked_models import (
+from ..zero_shot.masked_models import (
     PRETRAINED,
     DeviceName,
     MaskedSystem,
@@ -42,12 +47,7 @@ from ..masked_models import (
     build_predict,
     choose_device,
 )
-from ..records import StructureRecord, find_structures, hash_structures, read_structures
-from ..scoring import score_pairs
-from ..signature import build_signature
-from ..structure import build_contact_map, rank_pairs
-from ..task_report import PairedGain, Score, StructureCase, TaskReport, write_task_report
-from ..unit_scores import build_gains, build_scores
+from ..zero_shot.unit_scores import build_gains, build_scores
 
 TASK = "zero-shot-structure"
 VERSION_OF_NUMBERS = 1

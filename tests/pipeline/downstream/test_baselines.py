@@ -12,7 +12,7 @@ from openrinalmo.pipeline.downstream.baselines import (
     find_folder,
     find_viennarna,
 )
-from openrinalmo.pipeline.downstream.dot_bracket import parse_dot_bracket
+from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
 
 MODULES = {
     "viennarna": "RNA",

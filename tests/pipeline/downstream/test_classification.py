@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.near_duplicates import count_leakage
-from openrinalmo.pipeline.downstream.splits import NotedSplit
+from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import count_leakage
+from openrinalmo.pipeline.downstream.sequence_tasks.splits import NotedSplit
 from openrinalmo.pipeline.downstream.tasks.classification import ClassificationTask
 from support.sequence_tasks import write_classes, write_rfam, write_table
 from support.shared import SHARED, requires_shared

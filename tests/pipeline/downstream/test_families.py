@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.finetune import FitConfig
-from openrinalmo.pipeline.downstream.folds import draw_evenly
-from openrinalmo.pipeline.downstream.records import StructureRecord
-from openrinalmo.pipeline.downstream.structure_config import StructureConfig
+from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.structure_folds.folds import draw_evenly
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import StructureConfig
+from openrinalmo.pipeline.downstream.structures.records import StructureRecord
 from openrinalmo.pipeline.downstream.tasks.families import (
     build_families_config,
     build_folds,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from openrinalmo.pipeline.downstream.lora import LoraConfig
-from openrinalmo.pipeline.downstream.regimes import RegimeConfig, fit
-from openrinalmo.pipeline.downstream.unfreezing import UnfreezingConfig
+from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
+from openrinalmo.pipeline.downstream.fitting.regimes import RegimeConfig, fit
+from openrinalmo.pipeline.downstream.fitting.unfreezing import UnfreezingConfig
 from support.regimes import CPU, LENGTHS, build_model, squared_error
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef, precision_recall_fscore_support
 
-from openrinalmo.pipeline.downstream.dot_bracket import parse_dot_bracket
 from openrinalmo.pipeline.downstream.scoring import (
     PairCounts,
     compute_inf,
@@ -18,6 +17,7 @@ from openrinalmo.pipeline.downstream.scoring import (
     select_truth,
 )
 from openrinalmo.pipeline.downstream.structure import build_contact_map, read_contact_map
+from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
 from support.published_decoding import UNDEFINED
 from support.shared import SHARED, requires_shared
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from openrinalmo.pipeline.downstream.near_duplicates import find_near
+from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import find_near
 from openrinalmo.pipeline.downstream.tasks.splice import SpliceTask
 from openrinalmo.pipeline.downstream.tasks.splice_files import cut_window
 from support.sequence_tasks import (

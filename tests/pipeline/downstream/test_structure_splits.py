@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.finetune import FitConfig
+from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
 from openrinalmo.pipeline.downstream.tasks.intra_family import (
     build_intra_family_config,
     read_intra_family,

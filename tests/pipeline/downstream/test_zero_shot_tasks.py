@@ -8,9 +8,8 @@ import pytest
 
 from openrinalmo.model.weights import load_masked_lm
 from openrinalmo.pipeline.downstream.baselines import find_viennarna
-from openrinalmo.pipeline.downstream.bootstrap import BootstrapConfig
-from openrinalmo.pipeline.downstream.embed import EmbedConfig, embed_sequences
-from openrinalmo.pipeline.downstream.substitution_scores import CONVENTIONS
+from openrinalmo.pipeline.downstream.representations.embed import EmbedConfig, embed_sequences
+from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.task_report import read_task_report
 from openrinalmo.pipeline.downstream.tasks import embeddings, mutation_effects, zero_shot_structure
 from openrinalmo.pipeline.downstream.tasks.embeddings import (
@@ -32,6 +31,7 @@ from openrinalmo.pipeline.downstream.tasks.zero_shot_structure import (
     build_zero_shot_structure_config,
     evaluate_zero_shot_structure,
 )
+from openrinalmo.pipeline.downstream.zero_shot.substitution_scores import CONVENTIONS
 from support.families import build_lines, write_checkpoint, write_structures
 
 BOOTSTRAP = BootstrapConfig(num_resamples=20)

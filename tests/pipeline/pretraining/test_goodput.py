@@ -4,9 +4,9 @@ import pytest
 
 from openrinalmo.model.encoder import build_encoder_config
 from openrinalmo.pipeline.pretraining import goodput
-from openrinalmo.pipeline.pretraining.flops import flops_per_pack
 from openrinalmo.pipeline.pretraining.goodput import Clock, Meter
-from openrinalmo.pipeline.pretraining.hardware import find_gpu
+from openrinalmo.pipeline.pretraining.planning.flops import flops_per_pack
+from openrinalmo.pipeline.pretraining.planning.hardware import find_gpu
 
 
 class FakeTime:

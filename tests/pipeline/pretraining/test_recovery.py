@@ -7,7 +7,7 @@ import torch
 from openrinalmo.data_prep.shards import open_split
 from openrinalmo.pipeline.overrides import apply_overrides
 from openrinalmo.pipeline.pretraining import recovery
-from openrinalmo.pipeline.pretraining.checkpoint import RunState
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import RunState
 from openrinalmo.pipeline.pretraining.incidents import INCIDENTS_NAME
 from openrinalmo.pipeline.pretraining.json_rows import read_rows
 from openrinalmo.pipeline.pretraining.presets import PRESETS

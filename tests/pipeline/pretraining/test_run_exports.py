@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin, load_masked_lm
-from openrinalmo.pipeline.pretraining.checkpoint import DamagedError
+from openrinalmo.pipeline.pretraining.checkpoints.checkpoint import DamagedError
 from openrinalmo.pipeline.pretraining.run_exports import export_step, has_all_steps, list_digests
 from support.checkpoints import flip, make_state, save
 

@@ -1,0 +1,196 @@
+"""Parquet, Arrow IPC (file, stream, Feather) and our own shards as blocks of records."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..shards import SPLITS, UNKNOWN_RNA_TYPE, read_manifest
+from .blocks import RecordBlock
+
+SLICE_ROWS = 8_192
+BLOCK_LETTERS = 8 * 2**20
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormatConfig:
+    """Which columns of a table hold what."""
+
+    sequence_column: str = "sequence"
+    id_column: str | None = None
+    """By default `id` where the table has it; records without one are named by their number."""
+    rna_type_column: str | None = None
+    """By default `rna_type` where the table has it."""
+
+
+def iter_parquet_blocks(
+    path: Path, on_read: Callable[[int], object] = int, *, config: FormatConfig | None = None
+) -> Iterator[RecordBlock]:
+    """Yield the rows of a Parquet file, row group by row group."""
+    with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        columns = _choose_columns(path, file.schema_arrow, config or FormatConfig())
+        names = [name for name in columns if name]
+        batches = file.iter_batches(batch_size=SLICE_ROWS, columns=names, use_threads=False)
+        yield from _iter_blocks(path, batches, columns, on_read, file.metadata.num_rows)
+
+
+def iter_arrow_blocks(
+    path: Path, on_read: Callable[[int], object] = int, *, config: FormatConfig | None = None
+) -> Iterator[RecordBlock]:
+    """Yield the rows of an Arrow IPC file or stream; both are mapped, not read into memory."""
+    with _naming(path), pa.memory_map(str(path)) as source:
+        if source.read(6) == b"ARROW1":
+            reader = pa.ipc.open_file(source)
+            schema = reader.schema
+            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        else:
+            source.seek(max(0, source.size() - len(END_OF_STREAM)))
+            if source.read() != END_OF_STREAM:
+                raise ValueError("the Arrow stream ends early")
+            source.seek(0)
+            batches = pa.ipc.open_stream(source)
+            schema = batches.schema
+        columns = _choose_columns(path, schema, config or FormatConfig())
+        yield from _iter_blocks(path, batches, columns, on_read, None)
+
+
+def iter_shard_blocks(
+    folder: Path, on_read: Callable[[int], object] = int
+) -> Iterator[RecordBlock]:
+    """Yield all records of a prepared data folder, training before validation."""
+    number = 1
+    splits = read_manifest(folder)["splits"]
+    for entry in (entry for split in SPLITS for entry in splits[split]["shards"]):
+        path = folder / entry["file"]
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            raise ValueError(f"{path} is missing or cut short: copy the folder again")
+        for block in iter_arrow_blocks(path, on_read):
+            yield block._replace(first_number=number)
+            number += len(block.ids)
+
+
+class _naming:  # noqa: N801
+    """A context that puts the file and the cure before what Arrow says of a damaged one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        damaged = isinstance(error, (ValueError, OSError, pa.ArrowException, MemoryError))
+        if damaged and str(self._path) not in str(error):
+            words = " ".join(str(error).split())
+            raise ValueError(f"{self._path}: {words}: get it again, or write it anew") from error
+
+
+def _choose_columns(
+    path: Path, schema: pa.Schema, config: FormatConfig
+) -> tuple[str, str | None, str | None]:
+    wanted = (
+        (config.sequence_column, True, "--sequence-column"),
+        (config.id_column or "id", config.id_column is not None, "--id-column"),
+        (config.rna_type_column or "rna_type", config.rna_type_column is not None, "--type-column"),
+    )
+    found: list[str | None] = []
+    for name, needed, flag in wanted:
+        if needed and name not in schema.names:
+            raise ValueError(
+                f"{path}: no column {name!r} among {', '.join(schema.names) or 'none'}; name it "
+                f"with {flag}"
+            )
+        if schema.names.count(name) > 1:
+            raise ValueError(f"{path}: {schema.names.count(name)} columns {name!r}: rename one")
+        found.append(name if name in schema.names else None)
+        if found[-1] and not _is_text(schema.field(name).type, integers=flag == "--id-column"):
+            raise ValueError(
+                f"{path}: column {name!r} holds {schema.field(name).type}, not text; name another "
+                f"with {flag}"
+            )
+    sequence, identifier, rna_type = found
+    assert sequence is not None
+    return sequence, identifier, rna_type
+
+
+def _is_text(kind: pa.DataType, *, integers: bool) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = [
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
+    ]  # fmt: skip
+    return any(test(kind) for test in tests) or (integers and pa.types.is_integer(kind))
+
+
+def _iter_blocks(
+    path: Path,
+    batches: Any,
+    columns: tuple[str, str | None, str | None],
+    on_read: Callable[[int], object],
+    num_rows: int | None,
+) -> Iterator[RecordBlock]:
+    """Join slices of rows to blocks; bytes are heard of by the share of rows, or at the end."""
+    size, heard, done = path.stat().st_size, 0, 0
+    slices: list[tuple[list[bytes], list[bytes | None], bytes, np.ndarray]] = []
+    letters = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, SLICE_ROWS):
+            slices.append(_take(batch.slice(start, SLICE_ROWS), columns))
+            letters += len(slices[-1][2])
+            if letters >= BLOCK_LETTERS:
+                yield (block := _join(slices, done + 1))
+                done, slices, letters = done + len(block.ids), [], 0
+                if num_rows:
+                    on_read((now := size * done // num_rows) - heard)
+                    heard = now
+    if slices:
+        yield (block := _join(slices, done + 1))
+        done += len(block.ids)
+    if not done:
+        raise ValueError(f"{path}: holds no row; remove it from the inputs")
+    on_read(size - heard)
+
+
+def _take(
+    batch: pa.RecordBatch, columns: tuple[str, str | None, str | None]
+) -> tuple[list[bytes], list[bytes | None], bytes, np.ndarray]:
+    """Return identifiers, RNA types, letters and lengths; what is null is empty, or no type."""
+    sequence, identifier, rna_type = columns
+    array = pc.fill_null(_to_binary(batch.column(sequence)), b"")
+    _, offsets, values = array.buffers()
+    ends = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8)
+    letters = b"" if values is None else bytes(memoryview(values)[ends[0] : ends[-1]])
+    ids = (
+        [value or b"" for value in _to_binary(batch.column(identifier)).to_pylist()]
+        if identifier
+        else [b""] * batch.num_rows
+    )
+    types = _to_binary(batch.column(rna_type)).to_pylist() if rna_type else [None] * batch.num_rows
+    unknown = (b"", UNKNOWN_RNA_TYPE.encode())
+    return ids, [None if t in unknown else t for t in types], letters, np.diff(ends)
+
+
+def _to_binary(array: pa.Array) -> pa.Array:
+    array.validate(full=True)  # damaged offsets are addresses in memory
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_integer(array.type):
+        array = array.cast(pa.string())
+    return array.cast(pa.large_binary())
+
+
+def _join(slices: list[Any], first_number: int) -> RecordBlock:
+    return RecordBlock(
+        ids=[value for ids, *_ in slices for value in ids],
+        rna_types=[value for _, types, *_ in slices for value in types],
+        letters=np.frombuffer(b"".join(letters for _, _, letters, _ in slices), np.uint8),
+        ends=np.cumsum(np.concatenate([lengths for *_, lengths in slices]), dtype=np.int64),
+        first_number=first_number,
+    )

@@ -1,0 +1,234 @@
+"""From what every system put out to the report of a task: scores, intervals, gains, one signature.
+
+Shape suffixes: N sequences, O outputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..representations.embed import Checkpoint
+from ..scores.bootstrap import BootstrapConfig, Estimate
+from ..scores.paired import build_metric_gain
+from ..scores.signature import build_signature as join_facts
+from ..structure_folds.fold_results import build_key
+from ..task_report import PairedGain, Score, TaskReport
+from ..tasks.task import SequenceTask, Split, TaskData
+from .near_duplicates import count_leakage
+from .sequence_config import SequenceConfig
+from .sequence_fit import read_targets
+from .sequence_runs import SequenceRun
+from .splits import NotedSplit
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Evaluation:
+    """All that a report is made of."""
+
+    task: SequenceTask
+    data: TaskData
+    whole: Sequence[Split]
+    """Splits before anything was drawn from them."""
+    splits: Sequence[Split]
+    """What was fitted and tested."""
+    runs: Sequence[SequenceRun]
+    checkpoint: Checkpoint
+    config: SequenceConfig
+
+
+def build_report(evaluation: Evaluation) -> TaskReport:
+    """Scores of every run, gains of the pretrained encoder, published rows, leakage."""
+    task, config = evaluation.task, evaluation.config
+    scores: list[Score] = []
+    gains: list[PairedGain] = []
+    undefined: set[str] = set()
+    for split in evaluation.splits:
+        runs = [run for run in evaluation.runs if run.split == split.name]
+        for part, test in split.tests.items():
+            targets_N = read_targets(evaluation.data, test)
+            for run in runs:
+                found, missing = _score(task, run, part, targets_N, config.bootstrap)
+                scores += found
+                undefined |= {f"{metric} of {run.system} on {part}" for metric in missing}
+            gains += _build_gains(task, runs, part, targets_N, config)
+    shown = {(score.part, score.metric) for score in scores}
+    notes = [*evaluation.data.notes, *_list_notes(evaluation)]
+    notes += [f"not defined, left out: {one}" for one in sorted(undefined)]
+    return TaskReport(
+        task=task.name,
+        title=task.title,
+        signature=build_signature(evaluation),
+        scores=tuple(scores),
+        gains=tuple(gains),
+        published=tuple(one for one in task.published if (one.part, one.metric) in shown),
+        notes=tuple(notes),
+        costs={
+            f"seconds of {run.system} ({run.regime}), {run.split}": run.facts["seconds"]
+            for run in evaluation.runs
+        },
+        settings={
+            "config": asdict(config),
+            "classes": list(evaluation.data.classes),
+            "fits": {
+                f"{run.system} ({run.regime}), {run.split}": dict(run.facts)
+                for run in evaluation.runs
+            },
+        },
+        checkpoint=evaluation.checkpoint.metadata,
+    )
+
+
+def estimate_metrics(
+    task: SequenceTask, outputs_NO: NDArray, targets_N: NDArray, config: BootstrapConfig
+) -> dict[str, Estimate]:
+    """Every metric with its bootstrap interval over sequences, from one set of resamples.
+
+    The resamples are those of `bootstrap.estimate_metric`. One on which a metric is not defined is
+    left out of its interval; a metric that is not defined on all sequences is nan.
+    """
+    whole = task.score(outputs_NO, targets_N)
+    generator = np.random.default_rng(config.seed)
+    resampled = {metric: np.empty(config.num_resamples) for metric in whole}
+    for row in range(config.num_resamples):
+        drawn = generator.integers(len(targets_N), size=len(targets_N))
+        for metric, value in task.score(outputs_NO[drawn], targets_N[drawn]).items():
+            resampled[metric][row] = value
+    tail = (1 - config.level) / 2
+    estimates: dict[str, Estimate] = {}
+    for metric, value in whole.items():
+        defined = resampled[metric][~np.isnan(resampled[metric])]
+        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (value, value)
+        estimates[metric] = Estimate(value, float(low), float(high))
+    return estimates
+
+
+def build_signature(evaluation: Evaluation) -> str:
+    """All that has to be equal for two tables to be comparable; `config` hashes every setting."""
+    task, data, config = evaluation.task, evaluation.data, evaluation.config
+    settings = asdict(replace(config, device="auto"))
+    splits = [
+        (split.name, split.train, split.validation, split.tests) for split in evaluation.splits
+    ]
+    threshold = {"binary": "logit-0", "multiclass": "argmax", "regression": "none"}[task.kind]
+    facts = {
+        "task": task.name,
+        "data": f"{data.name}@{data.sha256[:8]}",
+        "split": "+".join(split.name for split in evaluation.splits),
+        "drawn": build_key({"splits": splits})[:8],
+        "fit": "+".join(
+            f"{len(split.train)}/{len(split.validation)}" for split in evaluation.splits
+        ),
+        "preset": config.preset,
+        "regimes": "+".join(config.regimes),
+        "metric": task.primary_metric,
+        "threshold": threshold,
+        "bs": config.bootstrap.num_resamples,
+        "seed": config.seed,
+        "config": build_key(settings)[:8],
+        "ckpt": evaluation.checkpoint.sha256[:8],
+        "v": version("openrinalmo"),
+    }
+    return join_facts(facts)
+
+
+def _score(
+    task: SequenceTask,
+    run: SequenceRun,
+    part: str,
+    targets_N: NDArray[np.float64],
+    config: BootstrapConfig,
+) -> tuple[list[Score], list[str]]:
+    """Scores of one run on one test set, and the metrics that have no value there."""
+    estimates = estimate_metrics(task, run.outputs[part], targets_N, config)
+    scores = [
+        Score(
+            system=run.system,
+            regime=run.regime,
+            part=part,
+            metric=metric,
+            value=estimate.mean,
+            low=estimate.low,
+            high=estimate.high,
+            units=len(targets_N),
+            is_primary=metric == task.primary_metric,
+        )
+        for metric, estimate in estimates.items()
+        if not np.isnan(estimate.mean)
+    ]
+    return scores, [metric for metric, one in estimates.items() if np.isnan(one.mean)]
+
+
+def _build_gains(
+    task: SequenceTask,
+    runs: Sequence[SequenceRun],
+    part: str,
+    targets_N: NDArray[np.float64],
+    config: SequenceConfig,
+) -> list[PairedGain]:
+    """The pretrained encoder in each regime less its random twin in the same, and less the rest."""
+    metric = task.primary_metric
+
+    def compute(outputs_NO: NDArray, targets_N: NDArray) -> float:
+        return task.score(outputs_NO, targets_N)[metric]
+
+    return [
+        build_metric_gain(
+            compute,
+            (own.outputs[part], other.outputs[part]),
+            targets_N,
+            config.bootstrap,
+            names=(_name(own, config), _name(other, config)),
+            part=part,
+            metric=metric,
+        )
+        for own in runs
+        if own.system == PRETRAINED
+        for other in runs
+        if other.system != PRETRAINED
+        and (other.system != "random encoder" or other.regime == own.regime)
+    ]
+
+
+def _name(run: SequenceRun, config: SequenceConfig) -> str:
+    """A system, with its regime where encoders have several."""
+    is_encoder = run.system in (PRETRAINED, "random encoder")
+    return f"{run.system} ({run.regime})" if is_encoder and config.regimes[1:] else run.system
+
+
+def _list_notes(evaluation: Evaluation) -> list[str]:
+    """What the splits left out, what was drawn from them, and what fit and tests still share."""
+    examples = evaluation.data.examples
+    notes: list[str] = []
+    for whole, split in zip(evaluation.whole, evaluation.splits, strict=True):
+        prefix = f"{split.name}: "
+        if isinstance(whole, NotedSplit):
+            notes += [prefix + note for note in whole.notes]
+        drawn = _describe_draw(whole, split)
+        if drawn:
+            notes.append(prefix + drawn)
+        fit = [examples[index].sequence for index in (*split.train, *split.validation)]
+        for part, test in split.tests.items():
+            leakage = count_leakage([examples[index].sequence for index in test], fit)
+            notes.append(
+                f"{prefix}of {len(test):,} sequences tested in {part}, {leakage.num_exact:,} are "
+                f"in fit or validation and {leakage.num_near:,} have half their 16-mers there"
+            )
+    return notes
+
+
+def _describe_draw(whole: Split, split: Split) -> str:
+    sizes: Mapping[str, tuple[int, int]] = {
+        "fitted": (len(split.train), len(whole.train)),
+        "validated": (len(split.validation), len(whole.validation)),
+        **{
+            f"tested in {part}": (len(split.tests[part]), len(test))
+            for part, test in whole.tests.items()
+        },
+    }
+    drawn = [f"{some:,} of {all_:,} {what}" for what, (some, all_) in sizes.items() if some < all_]
+    return f"only a draw: {', '.join(drawn)}" if drawn else ""

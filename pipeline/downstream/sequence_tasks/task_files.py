@@ -1,0 +1,75 @@
+"""Files of a task below a folder: found by name, opened plain or compressed, hashed together."""
+
+import gzip
+import hashlib
+import lzma
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from ..structures.records import hash_file
+
+
+def find_files(data: Path, folder: str, pattern: str) -> list[Path]:
+    """Files that match `pattern` in `data` itself or in `folder` inside it, by name."""
+    if not data.is_dir():
+        raise FileNotFoundError(f"no data folder {data}: give one with {folder}/{pattern}")
+    return sorted([*data.glob(pattern), *(data / folder).glob(pattern)])
+
+
+def find_file(data: Path, folder: str, pattern: str) -> Path:
+    """The one file that matches `pattern`."""
+    found = find_files(data, folder, pattern)
+    if len(found) != 1:
+        names = ", ".join(map(str, found)) or "none"
+        raise FileNotFoundError(
+            f"{data} must hold one {pattern}, in it or in {folder}/, found {names}"
+        )
+    return found[0]
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file, plain or compressed with gzip or xz, to read."""
+    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    try:
+        with opener(path, "rt", encoding="utf-8", newline=None) as lines:
+            yield lines  # type: ignore[misc]
+    except (lzma.LZMAError, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); fetch it again") from error
+
+
+def iter_rows(
+    path: Path, columns: Sequence[str], *, separator: str = "\t"
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and the values of `columns` of each row, by name; others are passed over."""
+    with open_text(path) as lines:
+        header = [name.strip().strip('"') for name in lines.readline().split(separator)]
+        if missing := [name for name in columns if name not in header]:
+            raise ValueError(
+                f"{path}:1 has no column {', '.join(missing)}; it has {', '.join(header)}"
+            )
+        places = {name: header.index(name) for name in columns}
+        for number, line in enumerate(lines, start=2):
+            values = line.rstrip("\r\n").split(separator)
+            if values == [""]:
+                continue
+            if len(values) != len(header):
+                raise ValueError(f"{path}:{number} has {len(values)} columns, not {len(header)}")
+            yield number, {name: values[place].strip('"') for name, place in places.items()}
+
+
+def read_sequence(letters: str, where: str) -> str:
+    """Upper case, U for T; what is no letter is an error that says `where`."""
+    sequence = letters.strip().upper().replace("T", "U")
+    if not sequence.isascii() or not sequence.isalpha():
+        raise ValueError(f"{where} must hold a sequence of letters, got {letters[:40]!r}")
+    return sequence
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """One sha256 of several files in their order."""
+    if len(paths) == 1:
+        return hash_file(paths[0])
+    return hashlib.sha256("".join(map(hash_file, paths)).encode()).hexdigest()

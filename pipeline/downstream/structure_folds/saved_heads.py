@@ -1,0 +1,142 @@
+"""Fitted base-pair heads as files that say what they may be used for.
+
+One safetensors file each: the weights, and in its header the fold, who was held out, the decoding
+rule and the hashes of encoder and data. A head of another fold scores its own training RNAs, which
+looks like a great result; so every one that does not fit is refused.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from ....model.heads import BasePairHead
+from ....model.tensor_file import write_tensors
+from ..decoders.thresholds import DecodingRule
+from .fold_results import build_rule
+
+FORMAT = "openrinalmo base-pair head 1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadFacts:
+    """What a head is: all of it has to agree with the fold it is used on."""
+
+    system: str
+    """What its rows are from: `pretrained`, `random`, `one-hot`."""
+    encoder: str
+    """sha256 of the weights, or what else the rows depend on."""
+    held_out: tuple[str, ...]
+    """Families whose structures it has not seen; empty where test sets are no families."""
+    fitted_families: tuple[str, ...]
+    """Families of the RNAs that trained or tuned it."""
+    fit_sha256: str
+    """Hash of the RNAs that trained and tuned it, structures included."""
+    data: str
+    """Name and hash of the benchmark."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitFacts:
+    """What a head's fit was like."""
+
+    settings: str
+    """JSON of the settings of the fit."""
+    num_train: int
+    first_loss: float
+    last_loss: float
+    """Mean loss of the first and of the last tenth of the fit."""
+    fit_seconds: float
+    tune_seconds: float
+    rule: DecodingRule
+
+
+class SavedHead(NamedTuple):
+    """A head in `eval` mode on the CPU, and what its file says."""
+
+    head: BasePairHead
+    facts: HeadFacts
+    fit: FitFacts
+
+
+def save_head(path: Path, saved: SavedHead) -> None:
+    """Write a head; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = saved.head.state_dict()
+    metadata = {
+        "format": FORMAT,
+        "facts": json.dumps(asdict(saved.facts)),
+        "fit": json.dumps(asdict(saved.fit)),
+        "embed_dim": str(saved.head.embed_dim),
+    }
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    write_tensors(path, shapes, state.items(), metadata)
+
+
+def load_head(path: Path) -> SavedHead:
+    """Read a head; anything else is an error that names the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts, fit = json.loads(metadata["facts"]), json.loads(metadata["fit"])
+        for name in ("held_out", "fitted_families"):
+            facts[name] = tuple(facts[name])
+        head = BasePairHead(int(metadata["embed_dim"]))
+        head.load_state_dict(state)
+        fit["rule"] = build_rule(fit["rule"])
+        return SavedHead(head.eval(), HeadFacts(**facts), FitFacts(**fit))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{path} is no saved base-pair head ({error})") from error
+
+
+def find_head(where: Path, wanted: HeadFacts) -> Path:
+    """The head of a folder, or the file itself, that fits `wanted`; none is an error that says why.
+
+    Of a folder of many, the error speaks of the one that comes nearest.
+    """
+    paths = [where] if where.is_file() else sorted(where.glob("*.safetensors"))
+    refused: list[tuple[int, str]] = []
+    for path in paths:
+        problems = list_mismatches(load_head(path).facts, wanted)
+        if not problems:
+            return path
+        refused.append((len(problems), f"{path.name} {'; '.join(problems)}"))
+    if not refused:
+        raise FileNotFoundError(f"no saved head in {where}: give the folder `heads` of a run")
+    raise ValueError(
+        f"none of {len(refused)} heads in {where} may be used for {wanted.system} with "
+        f"{_name(wanted.held_out)} held out. {min(refused)[1]}. Leave heads= out to fit anew"
+    )
+
+
+def list_mismatches(facts: HeadFacts, wanted: HeadFacts) -> list[str]:
+    """Why a head may not be used for a fold; empty if it may."""
+    problems: list[str] = []
+    seen = sorted(set(wanted.held_out) & set(facts.fitted_families))
+    if seen:
+        problems.append(
+            f"was fitted on {_name(seen)} (held out: {_name(facts.held_out)}), so its score there "
+            "would be that of a family it has seen"
+        )
+    if facts.system != wanted.system:
+        problems.append(f"reads the rows of {facts.system}, not of {wanted.system}")
+    elif facts.encoder != wanted.encoder:
+        problems.append(
+            f"was fitted on another encoder ({facts.encoder[:12]}, not {wanted.encoder[:12]})"
+        )
+    if facts.fit_sha256 != wanted.fit_sha256 and not seen:
+        problems.append(
+            f"was fitted on other RNAs ({facts.data}, held out: {_name(facts.held_out)}): data, "
+            "preset or seed are not this run's"
+        )
+    return problems
+
+
+def _name(families: Sequence[str]) -> str:
+    return ", ".join(families) or "no family"

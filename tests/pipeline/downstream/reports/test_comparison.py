@@ -1,0 +1,233 @@
+"""Two scorecards: equal signatures are subtracted, others named; paired where rows are there."""
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openrinalmo.pipeline.downstream.reports.comparison import (
+    compare_folders,
+    compare_reports,
+    find_conflicts,
+    name_column,
+    parse_signature,
+    read_reports,
+)
+from openrinalmo.pipeline.downstream.reports.comparison_page import format_comparison, format_text
+from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
+from openrinalmo.pipeline.downstream.task_report import write_task_report
+from support.page_reader import read_page
+from support.task_reports import build_report, build_score
+
+CONFIG = BootstrapConfig(num_resamples=200)
+ENTRY = Path(__file__).resolve().parents[4] / "pipeline" / "compare.py"
+FAMILIES = ("5s", "srp", "tRNA")
+
+
+def build_pair():
+    """Two reports that differ in the checkpoint alone, and in their numbers."""
+    first = build_report(
+        build_score(0.5, is_primary=True),
+        build_score(0.4, system="ViennaRNA", is_primary=True),
+        build_score(0.1, part="gone"),
+        signature="benchmark:toy|seed:0|ckpt:aaaa|v:0.1.0",
+    )
+    second = replace(
+        first,
+        scores=(
+            build_score(0.65, is_primary=True),
+            build_score(0.4, system="ViennaRNA", is_primary=True),
+        ),
+        signature="benchmark:toy|seed:0|ckpt:bbbb|v:0.1.0",
+    )
+    return first, second
+
+
+def write_sequences(path, values, *, signature=None, column="family"):
+    """`values` are (family, id, strict F1)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        columns = ["system", column, "id", "strict_f1"]
+        writer = csv.writer(file)
+        writer.writerow(columns + (["signature"] if signature else []))
+        for family, name, value in values:
+            writer.writerow(
+                ["pretrained", family, name, value] + ([signature] if signature else [])
+            )
+
+
+def build_structure_pair(folder, *, gain=0.1, is_signed=False):
+    """Two scorecard folders of the same RNAs; returns rows of A and B."""
+    draws = np.random.default_rng(0)
+    values = [(f, f"{f}-{n}", float(draws.uniform(0.2, 0.6))) for f in FAMILIES for n in range(9)]
+    moved = [(f, n, v + gain + float(draws.normal(0, 0.01))) for f, n, v in values]
+    for name, rows in (("a", values), ("b", moved)):
+        by_family = {f: [v for family, _, v in rows if family == f] for f in FAMILIES}
+        parts = {f: np.mean(v) for f, v in by_family.items()}
+        parts["mean of families"] = np.mean(list(parts.values()))
+        parts["mean of sequences"] = np.mean([v for *_, v in rows])
+        signature = f"benchmark:toy|seed:0|ckpt:{name}"
+        report = build_report(
+            *(
+                build_score(float(value), part=part, metric="F1 strict", is_primary="mean" in part)
+                for part, value in parts.items()
+            ),
+            build_score(0.5, part="pooled pairs", metric="F1 strict"),
+            signature=signature,
+        )
+        write_task_report(report, folder / name)
+        path = folder / name / ("sequences.csv" if is_signed else "toy/sequences.csv")
+        column = "part" if is_signed else "family"
+        write_sequences(path, rows, signature=signature if is_signed else None, column=column)
+    return values, moved
+
+
+def test_equal_but_for_the_checkpoint():
+    task = compare_reports(*build_pair(), config=CONFIG)
+    assert task.conflicts == ()
+    assert [round(one.difference, 9) for one in task.scores] == [0.15, 0.0]
+    assert (task.num_only_first, task.num_only_second) == (1, 0)
+    page = read_page(format_comparison([task], ("A", "B"), []))
+    summary = page.tables[0]
+    assert summary[1][0] == ["Task toy", "pretrained, frozen", "F1, all"]
+    assert [cell[0] for cell in summary[1][1:]] == ["0.500", "0.650", "+0.150", "–"]
+    assert len(summary) == 2  # ViennaRNA has not changed
+    assert "1 scores are in A alone." in " ".join(page.words)
+
+
+@pytest.mark.parametrize(
+    ("changed", "conflict"),
+    [
+        ("benchmark:toy|seed:1|ckpt:bbbb|v:0.1.0", "seed: 0 and 1"),
+        ("benchmark:toy|ckpt:bbbb|v:0.1.0", "seed: 0 and absent"),
+        ("benchmark:toy|seed:0|ckpt:bbbb|v:0.1.0|extra:1", "extra: absent and 1"),
+        ("", "benchmark: toy and absent"),
+    ],
+)
+def test_other_differences_are_named_and_nothing_subtracted(changed, conflict):
+    first, second = build_pair()
+    task = compare_reports(first, replace(second, signature=changed), config=CONFIG)
+    assert conflict in task.conflicts
+    text = format_text([task], [])
+    assert "+0.150" not in text
+    assert conflict in text
+    html = format_comparison([task], ("A", "B"), [])
+    read_page(html)
+    assert "+0.150" not in html
+    assert html.count('<tr class="grey">') == 3  # one in the summary, two in the task
+
+
+def test_a_tuned_threshold_is_a_result_and_its_rule_a_setting():
+    tuned = "threshold:0.05@val-F1,n16|ckpt:a"
+    assert find_conflicts(tuned, "threshold:0.12@val-F1,n16|ckpt:b") == []
+    assert find_conflicts(tuned, "threshold:0.12@val-F1,n17|ckpt:b")
+    assert find_conflicts("threshold:0.5|ckpt:a", "threshold:0.6|ckpt:a")
+    assert parse_signature("a:b:c|d:") == {"a": "b:c", "d": ""}
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_paired_where_there_are_rows(tmp_path, is_signed):
+    values, moved = build_structure_pair(tmp_path, is_signed=is_signed)
+    ((task,), notes) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    assert notes == ["A is unnamed weights", "B is unnamed weights"]
+    by_part = {one.first.part: one for one in task.scores}
+    for part in ("5s", "mean of sequences"):
+        differences = [
+            second - first
+            for (family, _, first), (*_, second) in zip(values, moved, strict=True)
+            if part in (family, "mean of sequences")
+        ]
+        paired = by_part[part].paired
+        assert paired is not None
+        assert paired.gain == pytest.approx(np.mean(differences))
+        assert paired.low < paired.gain < paired.high
+        # All differences are of one sign: only all and none flipped are as extreme.
+        assert paired.p_value <= max(2 / 2 ** len(differences), 2e-4) + 1e-9
+    families = by_part["mean of families"].paired
+    assert families is not None
+    assert families.unit == "families"
+    assert families.p_value == pytest.approx(2 / 8)  # three families: exact
+    assert by_part["pooled pairs"].paired is None
+    read_page(format_comparison([task], ("A", "B"), []))
+
+
+def test_not_paired_on_other_sequences_or_other_means(tmp_path):
+    build_structure_pair(tmp_path)
+    path = tmp_path / "b" / "toy" / "sequences.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    assert all(one.paired is None for one in task.scores)
+    path.write_text("".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",0.0\n"]))
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    paired = {one.first.part for one in task.scores if one.paired}
+    assert paired == {"5s", "srp"}  # the others' rows no longer give their means
+
+
+def test_rows_without_a_name_are_refused(tmp_path):
+    build_structure_pair(tmp_path)
+    path = tmp_path / "b" / "toy" / "sequences.csv"
+    path.write_text(path.read_text().replace("system,family,id", "system,group,id"))
+    with pytest.raises(ValueError, match=r"sequences\.csv has no column part"):
+        compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+
+
+def test_rows_of_another_report_are_not_taken(tmp_path):
+    build_structure_pair(tmp_path, is_signed=True)
+    path = tmp_path / "b" / "sequences.csv"
+    path.write_text(path.read_text().replace("ckpt:b", "ckpt:c"))
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    assert all(one.paired is None for one in task.scores)
+
+
+def test_reports_of_a_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        read_reports(tmp_path / "none")
+    (tmp_path / "scorecard.json").write_text('{"summary": []}')
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(ValueError, match="holds no task report"):
+        read_reports(tmp_path)
+    write_task_report(build_report(build_score(0.5)), tmp_path)
+    assert list(read_reports(tmp_path)) == ["toy"]
+    (tmp_path / "toy.json").write_text('{"task": "toy"}')
+    with pytest.raises(ValueError, match=r"toy\.json is no task report"):
+        read_reports(tmp_path)
+    (tmp_path / "toy.json").write_text("{")
+    with pytest.raises(ValueError, match=r"toy\.json is no JSON"):
+        read_reports(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metric", "column"),
+    [("F1 strict", "strict_f1"), ("recall relaxed", "relaxed_recall"), ("AUC", "_auc")],
+)
+def test_columns(metric, column):
+    assert name_column(metric) == column
+
+
+def test_the_entry(tmp_path):
+    build_structure_pair(tmp_path)
+    write_task_report(build_report(build_score(0.1), task="alone"), tmp_path / "a")
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-P", ENTRY, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("a", "b")
+    assert done.returncode == 0, done.stderr
+    assert "only in a: alone" in done.stdout
+    assert "mean of families" in done.stdout
+    read_page((tmp_path / "b" / "compare.html").read_text())
+    failed = run("a", "c")
+    assert failed.returncode == 1
+    assert "compare.py: no folder c" in failed.stderr
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,146 @@
+"""Scores of a report against means worked out in the open, and the facts of a signature."""
+
+import numpy as np
+import pytest
+
+from openrinalmo.pipeline.downstream.decoders.thresholds import DecodingRule
+from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig, estimate_mean
+from openrinalmo.pipeline.downstream.scores.pair_scores import (
+    ScoreConfig,
+    build_scored_rna,
+    compute_values,
+    group_by_family,
+    score_families,
+    score_pooled,
+    score_sequences,
+)
+from openrinalmo.pipeline.downstream.scores.signature import (
+    build_signature,
+    describe_decoder,
+    describe_scorer,
+)
+from openrinalmo.pipeline.downstream.scoring import score_pairs
+from openrinalmo.pipeline.downstream.structure import DecoderConfig
+from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
+
+STRUCTURES = [
+    ("tRNA", "((((....))))", "((((....))))"),
+    ("tRNA", "((((....))))", ".(((....)))."),
+    ("5s", "((..(....)))", "(((.(...))))"),
+    ("5s", "............", "............"),
+    ("5s", "((((....))))", "............"),
+]
+CONFIG = ScoreConfig(
+    system="pretrained", regime="frozen", bootstrap=BootstrapConfig(num_resamples=100)
+)
+
+
+def rnas():
+    return [
+        build_scored_rna(
+            parse_dot_bracket(known),
+            parse_dot_bracket(predicted),
+            id=str(number),
+            family=family,
+            length_nt=len(known),
+        )
+        for number, (family, known, predicted) in enumerate(STRUCTURES)
+    ]
+
+
+def f1_of_each(relaxed):
+    return [
+        score_pairs(parse_dot_bracket(known), parse_dot_bracket(predicted), relaxed).f1
+        for _, known, predicted in STRUCTURES
+    ]
+
+
+@pytest.mark.parametrize("scoring", ["relaxed", "strict"])
+def test_means_over_sequences_and_families(scoring):
+    f1 = f1_of_each(scoring == "relaxed")
+    assert compute_values(rnas(), f"F1 {scoring}").tolist() == f1
+    by_metric = {score.metric: score for score in score_sequences(rnas(), CONFIG, part="all")}
+    assert len(by_metric) == 10
+    score = by_metric[f"F1 {scoring}"]
+    assert (score.value, score.low, score.high) == estimate_mean(f1, CONFIG.bootstrap)
+    assert (score.units, score.unit, score.part) == (5, "sequences", "all")
+    families = {score.metric: score for score in score_families(rnas(), CONFIG)}
+    score = families[f"F1 {scoring}"]
+    assert score.value == pytest.approx((np.mean(f1[:2]) + np.mean(f1[2:])) / 2)
+    assert score.low is not None
+    assert score.high is not None
+    assert score.low <= score.value <= score.high
+    assert (score.units, score.unit, score.part) == (2, "families", "mean of families")
+
+
+def test_pooled_pairs():
+    by_metric = {score.metric: score for score in score_pooled(rnas(), CONFIG, part="pooled")}
+    known = sum(structure.count("(") for _, structure, _ in STRUCTURES)
+    predicted = sum(structure.count("(") for _, _, structure in STRUCTURES)
+    hits = sum(
+        len(
+            set(map(tuple, parse_dot_bracket(a).tolist()))
+            & set(map(tuple, parse_dot_bracket(b).tolist()))
+        )
+        for _, a, b in STRUCTURES
+    )
+    assert by_metric["precision strict"].value == hits / predicted
+    assert by_metric["recall strict"].value == hits / known
+    assert by_metric["F1 strict"].low is None
+    assert by_metric["F1 strict"].units == known
+    assert by_metric["F1 relaxed"].value > by_metric["F1 strict"].value
+
+
+def test_empty_policy_reaches_the_scores():
+    kind = ScoreConfig(
+        system="s", regime="none", bootstrap=BootstrapConfig(num_resamples=10), empty="one"
+    )
+    for metric in ("F1 strict", "MCC relaxed"):
+        zero, one = (
+            compute_values(rnas(), metric, empty=config.empty)[3] for config in (CONFIG, kind)
+        )
+        assert (zero, one) == (0, 1)
+    means = [score_sequences(rnas(), config, part="p")[0].value for config in (CONFIG, kind)]
+    assert means[1] == pytest.approx(means[0] + 1 / 5)
+
+
+def test_one_metric_is_primary():
+    scores = score_sequences(rnas(), CONFIG, part="all", is_primary=True)
+    assert [score.metric for score in scores if score.is_primary] == ["F1 relaxed"]
+    assert not any(score.is_primary for score in score_families(rnas(), CONFIG))
+
+
+def test_groups_keep_order():
+    grouped = group_by_family(rnas(), np.array([0.0, 1, 2, 3, 4]))
+    assert {family: values.tolist() for family, values in grouped.items()} == {
+        "tRNA": [0, 1],
+        "5s": [2, 3, 4],
+    }
+    assert list(grouped) == ["tRNA", "5s"]
+
+
+@pytest.mark.parametrize("metric", ["F1", "F2 strict", "F1 loose"])
+def test_unknown_metrics_are_refused(metric):
+    with pytest.raises(ValueError, match="no metric"):
+        compute_values(rnas(), metric)
+
+
+def test_signature_holds_what_decides():
+    rule = DecodingRule(
+        decoder=DecoderConfig(name="mea", use_energy=True, threshold=0.25),
+        metric="F1 relaxed",
+        value=0.6,
+        grid=(0.05, 0.25, 0.5),
+        families=("5s",),
+        num_validation=7,
+        tuned_on="0123456789abcdef",
+    )
+    facts = {**describe_scorer(BootstrapConfig(), empty="one"), **describe_decoder(rule)}
+    assert build_signature(facts) == (
+        "truth:all-pairs|empty:one|bs:1000@0.95,seed0|decoder:mea+energy,w1|"
+        "pairs:canonical+wobble,>=4|threshold:0.25@val-F1-relaxed,0.05..0.5/3,n7,ids-01234567"
+    )
+    plain = describe_decoder(DecoderConfig(name="matching", canonical_only=False))
+    assert plain == {"decoder": "matching", "pairs": "any,>=4", "threshold": "0.5"}
+    with pytest.raises(ValueError, match="must not hold"):
+        build_signature({"data": "a|b"})

@@ -1,0 +1,134 @@
+"""Fitted heads: kept with all that they are, used again, and refused on another fold."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
+from openrinalmo.pipeline.downstream.structure import DecoderConfig
+from openrinalmo.pipeline.downstream.structure_folds import run_fold as run_fold_module
+from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
+from openrinalmo.pipeline.downstream.structure_folds.saved_heads import (
+    find_head,
+    list_mismatches,
+    load_head,
+)
+from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
+from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
+
+CONFIG = build_toy_config(systems=("pretrained",))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return load_checkpoint(write_checkpoint(tmp_path / "run"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_structures(tmp_path / "toy_3.tsv", build_lines())
+
+
+@pytest.fixture
+def first(data, checkpoint, tmp_path):
+    """Results of a run whose heads lie in out/heads."""
+    benchmark = read_benchmark(data, CONFIG)
+    return evaluate_benchmark(benchmark, checkpoint, CONFIG, out=tmp_path / "out")
+
+
+def refuse_to_fit(*arguments, **keywords):
+    raise AssertionError("a head was fitted")
+
+
+def heads_by_family(folder):
+    loaded = {path: load_head(path) for path in sorted(folder.glob("*.safetensors"))}
+    return {saved.facts.held_out: path for path, saved in loaded.items()}
+
+
+def test_a_head_says_what_it_is(first, checkpoint, tmp_path):
+    heads = heads_by_family(tmp_path / "out" / "heads")
+    assert sorted(heads) == [("long",), ("middle",), ("short",)]
+    saved = load_head(heads["long",])
+    (result,) = (one for one in first if one.part == "long")
+    assert saved.facts.system == "pretrained"
+    assert saved.facts.encoder == checkpoint.sha256
+    assert saved.facts.fitted_families == ("middle", "short")
+    assert saved.facts.data.startswith("toy ")
+    assert saved.fit.rule == result.rule
+    assert (saved.fit.num_train, saved.fit.rule.num_validation) == (8, 4)
+    assert saved.fit.rule.families == ("middle", "short")
+    assert not saved.head.training
+
+
+def test_kept_heads_are_used_again(first, data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    config = replace(CONFIG, max_test_per_part=2)
+    fewer = evaluate_benchmark(
+        read_benchmark(data, config), checkpoint, config, out=tmp_path / "out"
+    )
+    for one, whole in zip(fewer, first, strict=True):
+        assert one.rule == whole.rule
+        assert set(one.sequences) < set(whole.sequences)
+
+
+def test_another_decoder_is_tuned_on_the_kept_head(first, data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    config = replace(CONFIG, decoder=DecoderConfig(name="matching"))
+    results = evaluate_benchmark(
+        read_benchmark(data, config), checkpoint, config, out=tmp_path / "out"
+    )
+    assert {one.rule and one.rule.decoder.name for one in results} == {"matching"}
+    assert {one.rule and one.rule.decoder.name for one in first} == {"greedy"}
+
+
+def test_given_heads_give_the_numbers_of_their_run(first, data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    benchmark, out = read_benchmark(data, CONFIG), tmp_path / "other"
+    heads = tmp_path / "out" / "heads"
+    results = evaluate_benchmark(benchmark, checkpoint, CONFIG, out=out, heads=heads)
+    assert [one.sequences for one in results] == [one.sequences for one in first]
+    assert not (out / "heads").exists()
+
+
+def test_the_head_of_another_fold_is_refused(first, data, checkpoint, tmp_path):
+    wrong = heads_by_family(tmp_path / "out" / "heads")["short",]
+    benchmark = read_benchmark(data, CONFIG, ["long"])
+    with pytest.raises(
+        ValueError, match=r"was fitted on long \(held out: short\), so its score there would"
+    ):
+        evaluate_benchmark(benchmark, checkpoint, CONFIG, out=tmp_path / "b", heads=wrong)
+    assert not list(tmp_path.glob("b/folds/*"))
+
+
+def test_other_encoders_rnas_and_files_are_refused(first, data, checkpoint, tmp_path):
+    heads = tmp_path / "out" / "heads"
+    benchmark = read_benchmark(data, CONFIG)
+
+    def evaluate(benchmark, checkpoint, heads, config=CONFIG):
+        return evaluate_benchmark(benchmark, checkpoint, config, out=tmp_path / "c", heads=heads)
+
+    other = load_checkpoint(write_checkpoint(tmp_path / "other", seed=9))
+    with pytest.raises(ValueError, match="was fitted on another encoder"):
+        evaluate(benchmark, other, heads)
+    fewer = replace(CONFIG, fit=FitConfig(head_steps=3, max_fit_sequences=5))
+    with pytest.raises(ValueError, match="was fitted on other RNAs .* preset or seed are not"):
+        evaluate(read_benchmark(data, fewer), checkpoint, heads, fewer)
+    with pytest.raises(FileNotFoundError, match="no saved head in"):
+        evaluate(benchmark, checkpoint, tmp_path / "run" / "none")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(next(heads.iterdir()).read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"broken\.safetensors is no saved base-pair head"):
+        evaluate(benchmark, checkpoint, broken)
+    with pytest.raises(ValueError, match=r"no saved base-pair head .* format is 'openrinalmo-1'"):
+        evaluate(benchmark, checkpoint, tmp_path / "run" / "model.safetensors")
+
+
+def test_a_head_comes_back_bit_for_bit(first, tmp_path):
+    path = heads_by_family(tmp_path / "out" / "heads")["long",]
+    saved = load_head(path)
+    again = load_head(find_head(path.parent, saved.facts))
+    rows_LD = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(saved.head(rows_LD), again.head(rows_LD))
+    assert list_mismatches(saved.facts, again.facts) == []

@@ -1,0 +1,223 @@
+"""Structure files of every format: the same RNA from each, real-world oddities, exact errors."""
+
+import gzip
+import lzma
+
+import pytest
+
+from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
+from openrinalmo.pipeline.downstream.structures.records import hash_structures, read_structures
+
+SEQUENCE = "GGAGCAAGCUCCAAUGC"
+STRUCTURE = "((.[[.))....]]..."
+PAIRS = [[0, 7], [1, 6], [3, 13], [4, 12]]
+"""A pseudoknot, so a format that loses it is seen."""
+
+
+def write_ct(sequence, partners, title="an RNA", header="{n} {title}"):
+    rows = [header.format(n=len(sequence), title=title)]
+    for n, letter in enumerate(sequence, start=1):
+        rows.append(
+            f"{n:5d} {letter} {n - 1} {(n + 1) % (len(sequence) + 1)} {partners.get(n, 0)} {n}"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def write_bpseq(sequence, partners):
+    return "".join(
+        f"{n} {letter} {partners.get(n, 0)}\n" for n, letter in enumerate(sequence, start=1)
+    )
+
+
+def partners_of(pairs):
+    return {a + 1: b + 1 for i, j in pairs for a, b in ((i, j), (j, i))}
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def read_one(folder, name, text):
+    (record,) = read_structures(write(folder, name, text))
+    return record
+
+
+def test_the_structure_of_this_file_has_these_pairs():
+    assert parse_dot_bracket(STRUCTURE).tolist() == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.tsv", f"id\tfamily\tsequence\tstructure\nx\tf\t{SEQUENCE}\t{STRUCTURE}\n"),
+        ("y.tsv", f"Name\tlength\tSeq\tDot_Bracket\nx\t17\t{SEQUENCE}\t{STRUCTURE}\n"),
+        ("x.csv", f'id,sequence,structure,note\nx,{SEQUENCE},{STRUCTURE},"a, b"\n'),
+        ("x.dbn", f">x some words\n{SEQUENCE}\n{STRUCTURE} (-3.20)\n"),
+        ("w.dbn", f">x\n{SEQUENCE[:9]}\n{SEQUENCE[9:]}\n{STRUCTURE[:9]}\n{STRUCTURE[9:]}\n"),
+        ("x.db", f"\n{SEQUENCE.lower()}\n{STRUCTURE}\n"),
+        ("u.fa", f">x\r\n{SEQUENCE.replace('U', 't')}\r\n{STRUCTURE}\r\n"),
+        (
+            "b.st",
+            f"#Name: x\n#Length:  17\n#PageNumber: 1\n{SEQUENCE}\n{STRUCTURE}\n"
+            'SSISSHSSXXXXSSEEE\nNNNKKNNNNNNNKKNNN\nS1 1..2 "GG" 7..8 "AG"\n',
+        ),
+        ("x.ct", write_ct(SEQUENCE, partners_of(PAIRS))),
+        (
+            "e.ct",
+            "# RNA STRAND\n" + write_ct(SEQUENCE, partners_of(PAIRS), "x", "{n} dG = -3.2 {title}"),
+        ),
+        ("x.bpseq", write_bpseq(SEQUENCE, partners_of(PAIRS))),
+        (
+            "c.bpseq",
+            "Filename: x.bpseq\nOrganism: E. coli\nAccession Number: 16\nCitation: see www\n"
+            + write_bpseq(SEQUENCE, partners_of(PAIRS)),
+        ),
+        (
+            "x.sto",
+            "# STOCKHOLM 1.0\n#=GF ID f\n#=GF AU Wałęsa\n\n"
+            f"x             {SEQUENCE[:9]}\n#=GR x SS     .........\n#=GC SS_cons  <<.AA.>>.\n\n"
+            f"x             {SEQUENCE[9:]}\n#=GC SS_cons  ...aa~~~\n//\n",
+        ),
+    ],
+    ids=lambda value: value if value.count(".") == 1 and "\n" not in value else "",
+)
+def test_the_same_rna_from_every_format(tmp_path, name, text):
+    record = read_one(tmp_path, name, text)
+    assert record.sequence == SEQUENCE
+    assert record.pairs_P2.tolist() == PAIRS
+    assert record.pairs_P2.dtype == "int64"
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [(".gz", gzip.open), (".xz", lzma.open)])
+def test_packed_files_of_a_folder(tmp_path, suffix, opener):
+    (tmp_path / "set" / "tRNA").mkdir(parents=True)
+    with opener(tmp_path / "set" / "tRNA" / f"a.1.ct{suffix}", "wt") as file:
+        file.write(write_ct("GAAAC", {1: 5, 5: 1}))
+    write(tmp_path / "set", "5S.dbn", ">b\nGAAAC\n(...)\n>c\nGAAAAC\n(....)\n")
+    write(tmp_path / "set", "README", "not a structure")
+    records = read_structures(tmp_path / "set")
+    assert [(one.id, one.family, one.sequence) for one in records] == [
+        ("b", "5S", "GAAAC"),
+        ("c", "5S", "GAAAAC"),
+        ("a.1", "tRNA", "GAAAC"),
+    ]
+    globbed = read_structures(tmp_path / "set" / "**" / f"*.ct{suffix}")
+    assert [(one.id, one.family) for one in globbed] == [("a.1", "tRNA")]
+
+
+def test_partitions_are_columns_or_folders(tmp_path):
+    table = f"id\tpartition\tsequence\tstructure\nx\tTR0\t{SEQUENCE}\t{STRUCTURE}\n"
+    assert read_one(tmp_path, "x.tsv", table).partition == "TR0"
+    write(tmp_path / "bp", "TS0/y.st", f"#Name: y\n{SEQUENCE}\n{STRUCTURE}\n")
+    (record,) = read_structures(tmp_path / "bp")
+    assert (record.id, record.partition, record.family) == ("y", "TS0", "TS0")
+
+
+def test_several_records_of_ct_bpseq_and_stockholm(tmp_path):
+    hairpin = {1: 5, 5: 1}
+    ct = write_ct("GAAAC", hairpin, "one") + "\n" + write_ct("CAAAG", {}, "ENERGY = -1.0  two")
+    assert [one.id for one in read_structures(write(tmp_path, "a.ct", ct))] == ["one", "two"]
+    alignment = "# STOCKHOLM 1.0\n#=GF ID {0}\nm/1-5 {1}\nn {2}\n#=GC SS_cons (.<>.)\n//\n"
+    text = alignment.format("f", "G.AAAC", "GGAA-C") + alignment.format("g", "GCAAGC", "uC--gA")
+    records = read_structures(write(tmp_path, "a.sto", text))
+    assert [(one.id, one.family, one.sequence) for one in records] == [
+        ("f/m/1-5", "f", "GAAAC"),
+        ("f/n", "f", "GGAAC"),
+        ("g/m/1-5", "g", "GCAAGC"),
+        ("g/n", "g", "UCGA"),
+    ]
+    # Columns 1-6 pair and 3-4 pair; a gap takes its pair along and shifts what follows it.
+    assert [one.pairs_P2.tolist() for one in records] == [
+        [[0, 4], [1, 2]],
+        [[0, 4], [2, 3]],
+        [[0, 5], [2, 3]],
+        [[0, 3]],
+    ]
+    two = write_bpseq("GAAAC", hairpin) + write_bpseq("CAAAG", hairpin)
+    with pytest.raises(ValueError, match=r"b\.bpseq:1 has no id; begin each record"):
+        read_structures(write(tmp_path, "b.bpseq", two))
+
+
+def test_a_base_with_two_partners_keeps_the_pair_that_both_state(tmp_path, caplog):
+    # 1 names 9, 9 and 8 name each other: the mutual pair stays. 2 names 7 and 6, both name it.
+    text = "1 G 9\n2 G 7\n2 G 6\n3 A 0\n4 A 0\n5 A 0\n6 C 2\n7 C 2\n8 A 9\n9 C 8\n"
+    record = read_one(tmp_path, "x.bpseq", text)
+    assert record.sequence == "GGAAACCAC"
+    assert record.pairs_P2.tolist() == [[1, 5], [7, 8]]
+    assert "2 pairs dropped: a base of theirs has another partner" in caplog.text
+
+
+def test_gaps_iupac_and_unknown_bases(tmp_path):
+    record = read_one(tmp_path, "x.dbn", ">x\nG-GRnAx--CC\n(-(....--))\n")
+    assert record.sequence == "GGRNANCC"
+    assert record.pairs_P2.tolist() == [[0, 7], [1, 6]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.dbn", ">x\nGGA\n", r"a\.dbn:1 \(x\): a sequence of 3 nt but no structure"),
+        ("a.dbn", ">x\n(((...)))\n", r"a\.dbn:1 \(x\): a record without a sequence"),
+        ("a.dbn", ">x\nGGA\n...\n...\n", r"a\.dbn:4: '\.\.\.' follows a structure as long"),
+        ("a.dbn", ">x\nGGA\n....\n", r"a\.dbn:1 \(x\): 3 nt but a structure of 4"),
+        ("a.dbn", ">y\nGG\n..\n>x\nGGA\n(..\n", r"a\.dbn:4 \(x\): .* position 1 of 3 is never"),
+        ("a.dbn", ">x\nGPA\n...\n", r"a\.dbn:1 \(x\): letter 'P' at position 2 of 3 .* write N"),
+        ("a.dbn", ">x\nG\N{LATIN SMALL LETTER ETH}A\n...\n", r"letter .* at position 2 of 3"),
+        ("a.dbn", ">x\n---\n...\n", r"a\.dbn:1 \(x\): the sequence is all gaps"),
+        ("a.dbn", ">x\nG\n.\n>x\nG\n.\n", r"a\.dbn:4 repeats the id 'x'"),
+        ("a.dbn", ">\nG\n.\n>y\nG\n.\n", r"a\.dbn:1 has no id"),
+        ("a.ct", "3 x\n1 G 0 2 0 1\n2 G 1 3 0 2\n", r"a\.ct:1: the CT record of 3 .* after 2"),
+        (
+            "a.ct",
+            "2 x\n1 G 0 2 3 1\n2 G 1 0 0 2\n",
+            r"a\.ct:2: base 1 pairs with 3, but .* 2 bases",
+        ),
+        ("a.ct", "2 x\n1 G 0 2 2 1\n2 G 1 0 0 2\n", r"a\.ct:2: base 1 pairs with 2, which has no"),
+        ("a.ct", "1 x\n1 G 0 2 1 1\n", r"a\.ct:2: base 1 pairs with itself"),
+        ("a.ct", "2 x\n1 G 0 2 0 1\n3 G 1 0 0 2\n", r"a\.ct:3: base 3 where 2 of 2 must stand"),
+        ("a.ct", "2 x\n1 G 0\n", r"a\.ct:2: a CT line has at least 5 columns, got 3: base 1 of 2"),
+        ("a.bpseq", "1 G 0\n3 A 0\n", r"a\.bpseq:2: base 3 follows base 1"),
+        ("a.bpseq", "1 G 0\n1 A 0\n", r"a\.bpseq:2: base 1 is A, but G on line 1"),
+        ("a.bpseq", "1 G x\n2 G 0\n", r"a\.bpseq:1: 'x' is not the number of a partner"),
+        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n//\n", r"a\.sto:1 \(unnamed.*no `#=GC SS_cons`"),
+        (
+            "a.sto",
+            "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ..\n//\n",
+            r"a\.sto:2 \(x\): 3 columns, but",
+        ),
+        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ...\n", r"a\.sto:1: .* no closing //"),
+        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons (..\n//\n", r"SS_cons: .* is never closed"),
+        (
+            "a.tsv",
+            "id\tsequence\nx\tG\n",
+            r"a\.tsv:1: no column structure; a table must begin with",
+        ),
+        ("a.txt", "hello, world\n", r"a\.txt:1: neither a table"),
+        ("a.txt", "", r"a\.txt:1: neither a table"),
+        ("a.tsv.xz", "not packed", r"a\.tsv\.xz is broken"),
+        ("a.tsv.gz", "not packed", r"a\.tsv\.gz is broken"),
+    ],
+)
+def test_errors_name_file_record_and_line(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_structures(write(tmp_path, name, text))
+
+
+def test_nothing_to_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none ends in"):
+        read_structures(tmp_path)
+    with pytest.raises(FileNotFoundError, match="give a structure file, a folder or a glob"):
+        read_structures(tmp_path / "*.ct")
+
+
+def test_the_hash_of_a_folder_is_that_of_its_files(tmp_path):
+    first = write(tmp_path / "set", "a.dbn", ">x\nG\n.\n")
+    alone = hash_structures(first)
+    before = hash_structures(tmp_path / "set")
+    assert before != alone
+    assert hash_structures(tmp_path / "set") == before
+    write(tmp_path / "set", "b.dbn", ">y\nG\n.\n")
+    assert hash_structures(tmp_path / "set") != before
