@@ -6,10 +6,13 @@ Text is held with the line end before its first `>`, so that every record begins
 import io
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..filters import GAPS, LONGEST_NT, FilterConfig  # noqa: F401
 from .archives import ArchiveError, open_unpacked
@@ -19,9 +22,11 @@ BLOCK_BYTES = 2**20  # fits the cache: blocks of 8 MB take half as long again
 
 _IS_CONTROL = bytes(byte in (*range(9), *range(14, 32), 127) for byte in range(256))
 """Bytes of no text: NUL alone marks a header as binary, since old NCBI headers hold ^A."""
+_DEL = 127
 _TEXT_BLANKS = b"\x1c\x1d\x1e\x1f"  # white space to `str.split`, not to `bytes.split`
-# Never the first word: that is the identifier. The second name is Ensembl's.
-_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:rna_type=|transcript_biotype:)(\S*)")
+_TYPE_MARKS = (b"rna_type=", b"transcript_biotype:")  # the second is Ensembl's
+# Never the first word: that is the identifier.
+_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:%b)(\S*)" % b"|".join(_TYPE_MARKS))
 
 
 class _Place(NamedTuple):
@@ -110,32 +115,50 @@ def _parse(text: bytes, place: _Place) -> RecordBlock:
     starts, header_ends = line_ends[first_lines], line_ends[first_lines + 1]
     stops = np.append(starts[1:], len(array) - 1)
     bodies = np.minimum(header_ends + 1, stops)  # a record without letters has one line end
-    headers = [text[i:j] for i, j in zip((starts + 2).tolist(), header_ends.tolist(), strict=True)]
-    letters = b"".join([text[i:j] for i, j in zip(bodies.tolist(), stops.tolist(), strict=True)])
+    letters = _join_pieces(text, bodies, stops)
     ends = np.cumsum(stops - bodies)
-    _refuse_binary(text, place, headers, letters, ends)
-    if not text.isascii() or any(blank in text for blank in _TEXT_BLANKS):
+    is_plain = np.count_nonzero(array < ord(" ")) == len(line_ends) and array.max() < _DEL
+    if not is_plain:
+        _refuse_binary(text, place, starts + 2, header_ends, letters, ends)
+    headers = [text[i:j] for i, j in zip((starts + 2).tolist(), header_ends.tolist(), strict=True)]
+    if not is_plain and (not text.isascii() or any(blank in text for blank in _TEXT_BLANKS)):
         headers = [" ".join(h.decode(errors="replace").split()).encode() for h in headers]
     ids = [(header.split(None, 1) or [b""])[0] for header in headers]
     rna_types: list[bytes | None] = [None] * len(ids)
-    if b"=" in text:
+    if any(mark in text for mark in _TYPE_MARKS):
         found = map(_RNA_TYPE.search, headers)
         rna_types = [match[1] or None if match else None for match in found]
-    return RecordBlock(ids, rna_types, np.frombuffer(letters, np.uint8), ends, place.number + 1)
+    return RecordBlock(ids, rna_types, letters, ends, place.number + 1)
+
+
+def _join_pieces(
+    text: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Join `text[start:stop]` of ascending pieces, in Arrow: no Python object a piece."""
+    offsets = np.stack([starts, stops], axis=1).ravel()  # every other piece is between two of ours
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text)]
+    pieces = pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+    joined = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+    return np.frombuffer(joined.buffers()[2], np.uint8, int((stops - starts).sum()))
 
 
 def _refuse_binary(
-    text: bytes, place: _Place, headers: list[bytes], letters: bytes, ends: np.ndarray
+    text: bytes,
+    place: _Place,
+    header_starts: NDArray[np.int64],
+    header_ends: NDArray[np.int64],
+    letters: NDArray[np.uint8],
+    ends: NDArray[np.int64],
 ) -> None:
     """Raise for the first record with NUL in its header or control characters in its letters."""
-    if b"\0" not in text and b"\1" not in letters.translate(_IS_CONTROL):
+    is_control = letters.tobytes().translate(_IS_CONTROL)
+    if b"\0" not in text and b"\1" not in is_control:
         return
-    starts = [0, *ends.tolist()]
-    for index, header in enumerate(headers):
-        body = letters[starts[index] : starts[index + 1]]
-        if b"\0" in header or b"\1" in body.translate(_IS_CONTROL):
-            record = list(re.finditer(rb"\n>", text))[index]
-            line = place.line + text.count(b"\n", 0, record.end())
+    headers = zip(header_starts.tolist(), header_ends.tolist(), strict=True)
+    bodies = pairwise([0, *ends.tolist()])
+    for index, (header, body) in enumerate(zip(headers, bodies, strict=True)):
+        if b"\0" in text[slice(*header)] or b"\1" in is_control[slice(*body)]:
+            line = place.line + text.count(b"\n", 0, header[0])
             line += place.hidden if index else 0
             raise ValueError(
                 f"{place.source}, record {place.number + index + 1}, line {line}: holds binary "

@@ -55,6 +55,15 @@ def test_a_greater_sign_inside_a_line_begins_no_record(tmp_path):
     ]
 
 
+def test_reads_the_types_of_ensembl_without_an_equals_sign_in_sight(tmp_path):
+    header = b">ENST1.1 ncrna chromosome:G:1:1:9:1 gene:E gene_biotype:miRNA transcript_biotype:"
+    records = read(tmp_path, header + b"lncRNA gene_symbol:X\nACGU\n>transcript_biotype:rRNA\nAC\n")
+    assert records == [
+        (b"ENST1.1", b"lncRNA", b"ACGU"),
+        (b"transcript_biotype:rRNA", None, b"AC"),
+    ]
+
+
 def test_reads_a_stream():
     data = io.BytesIO(b">a\nACGU\n>b\nGGCC\n")
     assert read_source(data) == [(b"a", None, b"ACGU"), (b"b", None, b"GGCC")]
