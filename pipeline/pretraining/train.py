@@ -17,6 +17,7 @@ from .checkpoints.checkpoint import RunState
 from .checkpoints.checkpoint_writer import CheckpointWriter
 from .claim import claim_folder
 from .config import PretrainConfig
+from .excluded import keep_common, read_excluded
 from .goodput import Clock, Meter, read_peak_memory_gib
 from .loader import PackLoader
 from .optim import compute_lr
@@ -312,10 +313,12 @@ def _build_state(config: PretrainConfig, found: RunState | None) -> RunState:
         versions={},
     )
     names = ("openrinalmo", "torch", "deepspeed", "numpy")
+    excluded = read_excluded(read_manifest(config.data))
     return start._replace(
         config=describe(config),
         manifest_hash=hash_manifest(config.data),
         versions={name: version(name) for name in names},
+        excluded=keep_common(found.excluded, excluded) if found else excluded,
     )
 
 

@@ -48,6 +48,8 @@ class RunState(NamedTuple):
     config: dict[str, Any]
     manifest_hash: str
     versions: dict[str, str]
+    excluded: dict[str, Any] | None = None
+    """What the data was made without, as its manifest says; None: nothing."""
 
 
 class ParameterEntry(NamedTuple):
@@ -71,7 +73,11 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         content = _read_state(folder)
-        self.state = RunState(**{field: content[field] for field in RunState._fields})
+        required = [name for name in RunState._fields if name not in RunState._field_defaults]
+        self.state = RunState(
+            **{name: content[name] for name in required},
+            excluded=content.get("excluded"),  # earlier checkpoints do not say
+        )
         self.saved_at: str = content["saved_at"]
         self.parameters = {
             name: ParameterEntry(tuple(entry["shape"]), tuple(entry["kinds"]))

@@ -79,4 +79,5 @@ def _describe(checkpoint: Checkpoint, run: str) -> dict[str, str]:
         "manifest_sha256": state.manifest_hash,
         "run_config": json.dumps(state.config),
         "versions": json.dumps(state.versions),
+        "excluded": json.dumps(state.excluded),
     }

@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -66,6 +67,16 @@ def test_the_streamed_export_is_the_file_of_a_model_in_memory(tmp_path):
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[key], expected[key]) for key in expected)
     assert load_masked_lm(streamed).model.config == CONFIG
+
+
+def test_an_export_says_what_its_data_was_made_without(tmp_path):
+    excluded = {"families": ["tRNA"], "benchmarks": {}, "identity": 0.8, "coverage": 0.8}
+    save(tmp_path, 10, state=STATE._replace(excluded=excluded))
+    checkpoint = open_alone(tmp_path)
+    assert checkpoint.state.excluded == excluded
+    consolidate_checkpoint(checkpoint, tmp_path / "own.safetensors", "my-run")
+    with safe_open(tmp_path / "own.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["excluded"]) == excluded
 
 
 def test_every_checkpoint_is_exported_too(tmp_path):
