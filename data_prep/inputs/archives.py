@@ -2,6 +2,7 @@
 
 One that ends early or is damaged raises `ArchiveError`, zstd included, whose own reader takes a
 truncated file for a short one. Members one after another (bgzip, `cat a.gz b.gz`) are one stream.
+bgzip's stream can be cut between two members: its last one is empty, and one without that is cut.
 """
 
 import bz2
@@ -18,6 +19,8 @@ import zstandard
 BLOCK_BYTES = 256 * 1024  # each member's tail is copied once per block: larger blocks slow bgzip
 MAGIC_BYTES = 8  # at least the longest first bytes of any format below
 MAX_ZSTD_WINDOW_BYTES = 2**31  # what `zstd --long=31` needs
+HEAD_BYTES = 16  # of a gzip member: as far as the extra field that marks bgzip's
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what editors on Windows put before UTF-8
 REFUSED = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
 
 
@@ -46,6 +49,7 @@ FORMATS: dict[bytes, tuple[str, Callable[[], _Decompressor]]] = {
     b"BZh": ("bzip2", bz2.BZ2Decompressor),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor),
     b"\x28\xb5\x2f\xfd": ("zstd", _start_zstd),
+    **{bytes([0x50 + n, 0x2A, 0x4D, 0x18]): ("zstd", _start_zstd) for n in range(16)},  # pzstd's
 }
 
 
@@ -54,9 +58,23 @@ def open_unpacked(
 ) -> io.BufferedReader:
     """Open a file or a stream as its unpacked bytes; `on_read` hears of the packed ones as read.
 
-    A stream is read to its end and not closed.
+    A stream is read to its end and not closed. A byte-order mark before the text is left out.
     """
-    return io.BufferedReader(_BlockStream(_iter_blocks(source, on_read)), buffer_size=1 << 20)
+    blocks = _skip_byte_order_mark(_iter_blocks(source, on_read))
+    return io.BufferedReader(_BlockStream(blocks), buffer_size=1 << 20)
+
+
+def _skip_byte_order_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    yield _take_start(blocks, len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
+    yield from blocks
+
+
+def _take_start(blocks: Iterator[bytes], size: int) -> bytes:
+    """Return the first blocks joined, at least `size` bytes if there are: a pipe gives little."""
+    start = b""
+    while len(start) < size and (block := next(blocks, None)) is not None:
+        start += block
+    return start
 
 
 def _iter_blocks(source: Path | BinaryIO, on_read: Callable[[int], object]) -> Iterator[bytes]:
@@ -65,9 +83,7 @@ def _iter_blocks(source: Path | BinaryIO, on_read: Callable[[int], object]) -> I
             yield from _iter_blocks(file, on_read)
         return
     blocks = _iter_file(source, on_read)
-    start = b""
-    while len(start) < MAGIC_BYTES and (block := next(blocks, b"")):  # a pipe gives what it has
-        start += block
+    start = _take_start(blocks, MAGIC_BYTES)
     blocks = itertools.chain([start], blocks)
     for magic, name in REFUSED.items():
         if start.startswith(magic):
@@ -89,21 +105,35 @@ def _iter_unpacked(
     blocks: Iterator[bytes], name: str, start_decompressor: Callable[[], _Decompressor]
 ) -> Iterator[bytes]:
     decompressor: _Decompressor | None = None  # none between two members
+    head, unpacked_bytes = b"", 0  # of the last member
     for block in blocks:
         rest = block
         while rest := rest if decompressor else rest.lstrip(b"\0"):  # zeros may pad a member
-            decompressor = decompressor or start_decompressor()
+            if decompressor is None:
+                decompressor, head, unpacked_bytes = start_decompressor(), b"", 0
+            head += rest[: HEAD_BYTES - len(head)]
             try:
-                yield decompressor.decompress(rest)
+                unpacked = decompressor.decompress(rest)
             except (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:  # bz2's
                 raise ArchiveError(
                     f"the {name} stream is damaged ({error}): download or copy it again"
                 ) from error
+            unpacked_bytes += len(unpacked)
+            yield unpacked
             if not decompressor.eof:
                 break
             rest, decompressor = decompressor.unused_data, None
     if decompressor:
         raise ArchiveError(f"the {name} stream ends early: download or copy it again")
+    if unpacked_bytes and _is_bgzip(head):
+        raise ArchiveError(
+            "the bgzip stream ends early, without its empty last block: download or copy it again"
+        )
+
+
+def _is_bgzip(head: bytes) -> bool:
+    """Say whether a member begins as gzip with an extra field `BC` of two bytes."""
+    return head[:2] == b"\x1f\x8b" and head[3] & 4 > 0 and head[12:] == b"BC\2\0"
 
 
 class _BlockStream(io.RawIOBase):

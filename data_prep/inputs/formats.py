@@ -86,7 +86,7 @@ def expand_inputs(patterns: Sequence[str | Path]) -> list[Path]:
     """Return the files that a command line means, in its order; a pattern's are sorted by name.
 
     `-` is the standard input and stays `STDIN`; a folder is one input if it is prepared data, and
-    refused otherwise, because what is meant of it would be a guess.
+    refused otherwise, because what is meant of it would be a guess: named or found by a pattern.
     """
     paths: list[Path] = []
     for pattern in map(str, patterns):
@@ -95,25 +95,29 @@ def expand_inputs(patterns: Sequence[str | Path]) -> list[Path]:
             if STDIN in paths:
                 raise ValueError("`-` is given twice: the standard input can be read only once")
             paths.append(STDIN)
-        elif path.is_dir():
-            if not (path / MANIFEST_NAME).is_file():
-                raise ValueError(
-                    f"{path} is a folder, and not one of prepared data: name the files in it, as "
-                    f"in '{path}/*.fa.gz'"
-                )
-            paths.append(path)
-        elif path.is_file():
-            paths.append(path)
-        elif glob.has_magic(pattern):
-            names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207, absolute ones too
-            found = [path for path in map(Path, names) if path.is_file()]
-            if not found:
-                raise ValueError(f"{pattern} matches no file: check it, and put it in quotes")
-            paths += found
-        elif path.exists():
-            raise ValueError(f"{path} is a pipe or a device: pipe its content into `-` instead")
+        elif path.exists() or not glob.has_magic(pattern):
+            paths.append(_check_input(path))
         else:
-            raise ValueError(f"{path} is not a file: check its name")
+            names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207, absolute ones too
+            if not names:
+                raise ValueError(f"{pattern} matches no file: check it, and put it in quotes")
+            paths += [_check_input(Path(name)) for name in names]
     if not paths:
         raise ValueError("no input is named: give files, patterns in quotes, or `-`")
     return paths
+
+
+def _check_input(path: Path) -> Path:
+    """Return a file or a folder of prepared data; refuse anything else with what to do."""
+    if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+        raise ValueError(
+            f"{path} is a folder, and not one of prepared data: name the files in it, as in "
+            f"'{path}/*.fa.gz', or give a pattern that leaves it out"
+        )
+    if path.is_file() or path.is_dir():
+        return path
+    if path.exists():
+        raise ValueError(f"{path} is a pipe or a device: pipe its content into `-` instead")
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link to {path.readlink()}, which is not there: remove it")
+    raise ValueError(f"{path} is not a file: check its name")

@@ -4,6 +4,8 @@ import io
 import itertools
 import lzma
 import random
+import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -75,6 +77,61 @@ def test_refuses_junk_after_a_stream(tmp_path, packer):
         unpack(write(tmp_path, PACKERS[packer](TEXT) + b"junk"))
 
 
+def bgzip(*pieces):
+    """Pack each piece as bgzip does: a gzip member whose extra field tells the member's size."""
+    members = []
+    for piece in pieces:
+        compressor = zlib.compressobj(wbits=-15)
+        body = compressor.compress(piece) + compressor.flush()
+        head = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff\6\0BC\2\0"
+        size = struct.pack("<H", len(head) + 2 + len(body) + 8 - 1)
+        members.append(head + size + body + struct.pack("<2L", zlib.crc32(piece), len(piece)))
+    return b"".join(members)
+
+
+def test_bgzip_cut_between_two_blocks_is_refused(tmp_path):
+    pieces = [NOISE[i : i + 60_000] for i in range(0, len(NOISE), 60_000)]
+    packed = bgzip(*pieces)
+    assert unpack(write(tmp_path, packed + bgzip(b""))) == NOISE
+    last = "1f8b08040000000000ff0600424302001b0003000000000000000000"  # from its specification
+    assert bgzip(b"").hex() == last
+    assert unpack(write(tmp_path, bgzip(b""))) == b""
+    for cut in (packed, gzip.compress(b">a\n") + packed):
+        with pytest.raises(ArchiveError, match="the bgzip stream ends early, without its empty"):
+            unpack(write(tmp_path, cut))
+    joined = packed + bgzip(b"") + gzip.compress(b"ACGU\n")
+    assert unpack(write(tmp_path, joined)) == NOISE + b"ACGU\n"
+
+
+def test_gzip_with_names_and_other_extra_fields_needs_no_empty_block(tmp_path):
+    with gzip.open(tmp_path / "named.gz", "wb") as file:
+        file.write(TEXT)
+    assert unpack(tmp_path / "named.gz") == TEXT
+    member = bytearray(bgzip(TEXT[:1000]))
+    member[12:14] = b"XY"
+    assert unpack(write(tmp_path, bytes(member))) == TEXT[:1000]
+
+
+@pytest.mark.parametrize("magic", [0x184D2A50, 0x184D2A5F])
+def test_zstd_frames_that_are_skipped(tmp_path, magic):
+    skipped = struct.pack("<2L", magic, 4) + b"abcd"
+    packed = skipped + zstandard.compress(TEXT) + skipped + zstandard.compress(b"ACGU\n")
+    assert unpack(write(tmp_path, packed)) == TEXT + b"ACGU\n"
+    with pytest.raises(ArchiveError, match="the zstd stream ends early"):
+        unpack(write(tmp_path, packed[:-30]))
+
+
+@pytest.mark.parametrize("pack", [bytes, *PACKERS.values()])
+def test_a_byte_order_mark_is_no_text(tmp_path, pack):
+    mark = b"\xef\xbb\xbf"
+    assert unpack(write(tmp_path, pack(mark + TEXT))) == TEXT
+    for data in (mark, b"", b"\xef", b"A" + mark):
+        expected = b"" if data == mark else data
+        assert unpack(write(tmp_path, pack(data))) == expected
+        with open_unpacked(as_pipe(pack(data))) as file:
+            assert file.read() == expected
+
+
 @pytest.mark.parametrize(("start", "name"), [(b"PK\x03\x04", "zip"), (b"7z\xbc\xaf", "7z")])
 def test_names_a_format_that_is_not_read(tmp_path, start, name):
     with pytest.raises(ArchiveError, match=f"{name}: pack it with gzip, xz or zstd"):
@@ -91,16 +148,18 @@ class Trickle(io.RawIOBase):
         return bytes(itertools.islice(self.bytes, 1))
 
 
+def as_pipe(data) -> Any:
+    return Trickle(data)
+
+
 def test_reads_a_pipe_that_gives_little_at_a_time(packer):
-    pipe: Any = Trickle(PACKERS[packer](b">a\nACGU\n"))
-    with open_unpacked(pipe) as file:
+    with open_unpacked(as_pipe(PACKERS[packer](b">a\nACGU\n"))) as file:
         assert file.read() == b">a\nACGU\n"
 
 
 @pytest.mark.parametrize("data", [b"", b">", b">a\nACGU\n"])
 def test_reads_a_plain_pipe(data):
-    pipe: Any = Trickle(data)
-    with open_unpacked(pipe) as file:
+    with open_unpacked(as_pipe(data)) as file:
         assert file.read() == data
 
 

@@ -286,6 +286,21 @@ def test_inputs_expand_in_order(tmp_path, monkeypatch):
         expand_inputs([])
 
 
+def test_what_a_pattern_finds_is_taken_or_refused_as_what_is_named(tmp_path):
+    write_tiny_data(tmp_path / "data", train=[[("a", "ACGU", "tRNA")]], validation=[])
+    (tmp_path / "a.fa").write_text(">x\n")
+    pattern = str(tmp_path / "*")
+    assert expand_inputs([pattern]) == [tmp_path / "a.fa", tmp_path / "data"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty is a folder, .* a pattern that leaves it out"):
+        expand_inputs([pattern])
+    (tmp_path / "empty").rmdir()
+    (tmp_path / "link").symlink_to("gone.fa")
+    for named in (pattern, tmp_path / "link"):
+        with pytest.raises(ValueError, match="link is a link to gone.fa, which is not there"):
+            expand_inputs([named])
+
+
 @pytest.mark.parametrize("pack", PACKERS, ids=lambda f: f.__module__)
 def test_streams_are_read_as_files_are(pack):
     fasta = "".join(f">{name}\n{letters}\n" for name, letters in RECORDS).encode()
