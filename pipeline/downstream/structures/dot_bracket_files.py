@@ -1,6 +1,7 @@
 """Dot-bracket files: FASTA-like, ViennaRNA's output, bpRNA's `.st` and `.dbn`, RNA STRAND's `.dp`.
 
-A record is a sequence and then its structure, each on one line or wrapped over several.
+A record is a sequence and then its structure, each on one line or wrapped over several, in blocks
+or not. What follows a structure on its line may be an energy, as ViennaRNA writes it.
 """
 
 import re
@@ -11,6 +12,13 @@ from .dot_bracket import parse_dot_bracket
 from .raw_structure import RawStructure
 
 _HAS_MARK = re.compile(r"[.()\[\]{}<>:,_|]")
+_LETTERS = re.compile(r"[A-Za-z-]+")
+_BLOCK = re.compile(r"[A-Za-z.()\[\]{}<>:,_-]+")
+_NUMBER = r"[-+]?\d*\.?\d+"
+_ENERGY = re.compile(
+    rf"(\s*(\(\s*{_NUMBER}\s*\)|\[[^\[\]]*\d[^\[\]]*\]|\{{[^{{}}]*\d[^{{}}]*\}})|\s+{_NUMBER})+$"
+)
+"""`(-12.30)`, `( -2.30)`, `[-12.5]`, `{-12.0 d=1.0}` or a bare number: no mark is a digit."""
 _NAME = re.compile(r"#\s*name\s*:\s*(\S+)", re.IGNORECASE)
 
 
@@ -29,15 +37,15 @@ class _Draft:
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.structure) and sum(map(len, self.structure)) >= self.length
+        return 0 < self.length <= sum(map(len, self.structure))
 
 
 def read_dot_brackets(lines: Iterable[str]) -> Iterator[RawStructure]:
-    """Records in order; `#` lines are comments, except that `#Name: x` begins the record x."""
+    """Records in order; `#` and `;` begin comments, but `#Name: x` begins the record x."""
     draft: _Draft | None = None
     for number, full in enumerate(lines, start=1):
         line = full.strip()
-        if not line:
+        if not line or line.startswith(";"):
             continue
         if line.startswith(">"):
             if draft:
@@ -56,20 +64,41 @@ def read_dot_brackets(lines: Iterable[str]) -> Iterator[RawStructure]:
 
 
 def _add(draft: _Draft, line: str, number: int) -> None:
-    # ViennaRNA writes an energy after the structure.
-    word = line.split()[0]
+    words = line.split()
     if draft.is_complete:
         if not draft.is_annotated:
             raise ValueError(
-                f"line {number}: {word[:20]!r} follows a structure as long as its sequence; begin "
-                "each record with a line `>id`, and give one structure to each"
+                f"line {number}: {words[0][:20]!r} follows a structure as long as its sequence; "
+                "begin each record with a line `>id`, and give one structure to each"
             )
         return
     # A line of `-` alone is structure once letters have come; before, it is an aligned gap.
     is_structure = (
-        draft.structure or _HAS_MARK.search(word) or (draft.sequence and set(word) == {"-"})
+        draft.structure
+        or _HAS_MARK.search(words[0])
+        or (draft.sequence and set("".join(words)) == {"-"})
     )
-    (draft.structure if is_structure else draft.sequence).append(word)
+    if is_structure:
+        draft.structure.append(_read_structure_line(line, number))
+    elif stray := next((one for one in words[1:] if not _LETTERS.fullmatch(one)), None):
+        raise ValueError(
+            f"line {number}: {stray[:20]!r} follows letters; give the sequence a line of its own, "
+            "the structure the next, and remove what is neither"
+        )
+    else:
+        draft.sequence += words
+
+
+def _read_structure_line(line: str, number: int) -> str:
+    """Marks of a line, which may be in blocks, less an energy."""
+    blocks = _ENERGY.sub("", line).split()
+    for block in blocks[1:]:
+        if not _BLOCK.fullmatch(block):
+            raise ValueError(
+                f"line {number}: {block[:20]!r} after the structure is neither dot-bracket nor an "
+                "energy such as (-12.30); remove it"
+            )
+    return "".join(blocks)
 
 
 def _finish(draft: _Draft) -> RawStructure:

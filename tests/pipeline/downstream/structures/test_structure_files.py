@@ -57,6 +57,11 @@ def test_the_structure_of_this_file_has_these_pairs():
         ("x.csv", f'id,sequence,structure,note\nx,{SEQUENCE},{STRUCTURE},"a, b"\n'),
         ("x.dbn", f">x some words\n{SEQUENCE}\n{STRUCTURE} (-3.20)\n"),
         ("w.dbn", f">x\n{SEQUENCE[:9]}\n{SEQUENCE[9:]}\n{STRUCTURE[:9]}\n{STRUCTURE[9:]}\n"),
+        (
+            "blocks.dbn",
+            f"; a comment\n>x\n{SEQUENCE[:9]} {SEQUENCE[9:]}\n"
+            f"{STRUCTURE[:9]} {STRUCTURE[9:]} ( -2.3)\n",
+        ),
         ("x.db", f"\n{SEQUENCE.lower()}\n{STRUCTURE}\n"),
         ("u.fa", f">x\r\n{SEQUENCE.replace('U', 't')}\r\n{STRUCTURE}\r\n"),
         (
@@ -116,6 +121,15 @@ def test_partitions_are_columns_or_folders(tmp_path):
     assert (record.id, record.partition, record.family) == ("y", "TS0", "TS0")
 
 
+@pytest.mark.parametrize(
+    "energy",
+    ["(-12.30)", " (-12.30)", " ( -2.30)", " -12.3", " [-12.5]", " {-12.0 d=1.0}", " (-1.2) [0.5]"],
+)
+def test_energies_after_a_structure(tmp_path, energy):
+    text = f">x\n{SEQUENCE}\n{STRUCTURE}{energy}\n"
+    assert read_one(tmp_path, "x.dbn", text).pairs_P2.tolist() == PAIRS
+
+
 def test_several_records_of_ct_bpseq_and_stockholm(tmp_path):
     hairpin = {1: 5, 5: 1}
     ct = write_ct("GAAAC", hairpin, "one") + "\n" + write_ct("CAAAG", {}, "ENERGY = -1.0  two")
@@ -164,6 +178,10 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
         ("a.dbn", ">x\nGGA\n...\n...\n", r"a\.dbn:4: '\.\.\.' follows a structure as long"),
         ("a.dbn", ">x\nGGA\n....\n", r"a\.dbn:1 \(x\): 3 nt but a structure of 4"),
         ("a.dbn", ">y\nGG\n..\n>x\nGGA\n(..\n", r"a\.dbn:4 \(x\): .* position 1 of 3 is never"),
+        ("a.dbn", ">x\nGGAAC 12\n(...)\n", r"a\.dbn:2: '12' follows letters; give the seq"),
+        ("a.dbn", ">x\nGAAAC (...)\n", r"a\.dbn:2: '\(\.\.\.\)' follows letters; give the seq"),
+        ("a.dbn", ">x\nGAAAC\n(...) x1\n", r"a\.dbn:3: 'x1' after the structure is neither"),
+        ("a.dbn", ">x\nGAAAC GAAAC\n(...) (...\n", r"a\.dbn:1 \(x\): 10 nt but a structure of 9"),
         ("a.dbn", ">x\nGPA\n...\n", r"a\.dbn:1 \(x\): letter 'P' at position 2 of 3 .* write N"),
         ("a.dbn", ">x\nG\N{LATIN SMALL LETTER ETH}A\n...\n", r"letter .* at position 2 of 3"),
         ("a.dbn", ">x\n---\n...\n", r"a\.dbn:1 \(x\): the sequence is all gaps"),
