@@ -1,5 +1,6 @@
 """Parquet, Arrow IPC (file, stream, Feather) and our own shards as blocks of records."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,17 @@ import pyarrow.parquet as pq
 from ..shards import SPLITS, UNKNOWN_RNA_TYPE, read_manifest
 from .blocks import RecordBlock
 
+logger = logging.getLogger(__name__)
+
 SLICE_ROWS = 8_192
 BLOCK_LETTERS = 8 * 2**20
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_BYTES_OF_TEXT = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
+"""What each type of text is without the promise of UTF-8, in the same layout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,24 +118,29 @@ def _choose_columns(
         if schema.names.count(name) > 1:
             raise ValueError(f"{path}: {schema.names.count(name)} columns {name!r}: rename one")
         found.append(name if name in schema.names else None)
-        if found[-1] and not _is_text(schema.field(name).type, integers=flag == "--id-column"):
-            raise ValueError(
-                f"{path}: column {name!r} holds {schema.field(name).type}, not text; name another "
-                f"with {flag}"
-            )
+        if found[-1] and not _is_usable(schema.field(name).type, flag):
+            wrong = f"{path}: column {name!r} holds {schema.field(name).type}, not text"
+            if needed:
+                raise ValueError(f"{wrong}; name another with {flag}")
+            logger.warning("%s: it is not read; name another with %s", wrong, flag)
+            found[-1] = None
     sequence, identifier, rna_type = found
     assert sequence is not None
     return sequence, identifier, rna_type
 
 
-def _is_text(kind: pa.DataType, *, integers: bool) -> bool:
+def _is_usable(kind: pa.DataType, flag: str) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     tests = [
         pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
         pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
     ]  # fmt: skip
-    return any(test(kind) for test in tests) or (integers and pa.types.is_integer(kind))
+    if flag != "--sequence-column":
+        tests.append(pa.types.is_null)  # what pandas makes of a column without a value
+    if flag == "--id-column":
+        tests.append(pa.types.is_integer)
+    return any(test(kind) for test in tests)
 
 
 def _iter_blocks(
@@ -139,11 +153,15 @@ def _iter_blocks(
     """Join slices of rows to blocks; bytes are heard of by the share of rows, or at the end."""
     size, heard, done = path.stat().st_size, 0, 0
     slices: list[tuple[list[bytes], list[bytes | None], bytes, np.ndarray]] = []
-    letters = 0
+    letters, next_row = 0, 1
     for batch in batches:
         for start in range(0, batch.num_rows, SLICE_ROWS):
-            slices.append(_take(batch.slice(start, SLICE_ROWS), columns))
+            try:
+                slices.append(_take(batch.slice(start, SLICE_ROWS), columns))
+            except pa.ArrowException as error:
+                raise ValueError(f"among the {SLICE_ROWS} rows from {next_row}: {error}") from error
             letters += len(slices[-1][2])
+            next_row += len(slices[-1][0])
             if letters >= BLOCK_LETTERS:
                 yield (block := _join(slices, done + 1))
                 done, slices, letters = done + len(block.ids), [], 0
@@ -178,6 +196,12 @@ def _take(
 
 
 def _to_binary(array: pa.Array) -> pa.Array:
+    """Return the values as bytes: whether text is UTF-8 is judged where it is decoded."""
+    if pa.types.is_dictionary(array.type):
+        words = _to_binary(array.dictionary)
+        array = pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
+    if array.type in _BYTES_OF_TEXT:
+        array = array.view(_BYTES_OF_TEXT[array.type])
     array.validate(full=True)  # damaged offsets are addresses in memory
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -189,9 +189,57 @@ def test_null_sequences_are_empty_records(tmp_path):
     assert [letters for _, _, letters in read(tmp_path / "t")] == [b"AC", b"", b"", b"GU"]
 
 
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_text_that_is_not_utf8_is_taken_as_its_bytes(tmp_path, form, kind):
+    if form in ("parquet", "feather") and kind == pa.string_view():
+        pytest.skip("not every version of Arrow writes views there")
+    data = [b"ok", b"latin \xe9", None]
+    column = pa.array(data, pa.binary())
+    if pa.types.is_dictionary(kind):
+        words = column.view(pa.string())
+        column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int32()), words[:2])
+    elif kind in arrow_input._BYTES_OF_TEXT:
+        column = column.cast(arrow_input._BYTES_OF_TEXT[kind]).view(kind)
+    WRITERS[form](pa.table(dict.fromkeys(("sequence", "id", "rna_type"), column)), tmp_path / "t")
+    assert read(tmp_path / "t") == [(value or b"", value, value or b"") for value in data]
+
+
+def test_damaged_offsets_name_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrow_input, "SLICE_ROWS", 10)
+    offsets = np.arange(31, dtype=np.int32)
+    offsets[25] = 29
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"A" * 30)]
+    column = pa.Array.from_buffers(pa.string(), 30, buffers)
+    write_file(pa.table({"sequence": column}), tmp_path / "t")
+    with pytest.raises(ValueError, match=r"t: among the 10 rows from 21: .*get it again"):
+        read(tmp_path / "t")
+
+
+@pytest.mark.parametrize("form", ["parquet", "file"])
+def test_default_columns_of_other_types_are_left_out(tmp_path, form, caplog):
+    data = pa.table({"sequence": ["AC", "GU"], "id": [1.5, 2.5], "rna_type": [3, 4]})
+    WRITERS[form](data, tmp_path / "t")
+    assert read(tmp_path / "t") == [(b"", None, b"AC"), (b"", None, b"GU")]
+    assert "column 'id' holds double, not text: it is not read; name another with" in caplog.text
+    assert "'rna_type' holds int64, not text: it is not read" in caplog.text
+    for config in (FormatConfig(id_column="id"), FormatConfig(rna_type_column="rna_type")):
+        with pytest.raises(ValueError, match=r"not text; name another with --(id|type)-column"):
+            read(tmp_path / "t", config=config)
+
+
+@pytest.mark.parametrize("form", ["parquet", "file"])
+def test_columns_without_any_value(tmp_path, form):
+    data = pa.table({"sequence": ["AC", "GU"], "id": pa.nulls(2), "rna_type": pa.nulls(2)})
+    WRITERS[form](data, tmp_path / "t")
+    for config in (FormatConfig(), FormatConfig(id_column="id", rna_type_column="rna_type")):
+        assert read(tmp_path / "t", config=config) == [(b"", None, b"AC"), (b"", None, b"GU")]
+
+
 @pytest.mark.parametrize(
     ("data", "config", "message"),
     [
+        ({"sequence": pa.nulls(2)}, {}, r"column 'sequence' holds null, not text; name another"),
         ({"seq": ["A"]}, {}, r"no column 'sequence' among seq; name it with --sequence-column"),
         ({"sequence": [1.5]}, {}, r"column 'sequence' holds double, not text"),
         ({"sequence": [1]}, {}, r"column 'sequence' holds int64, not text"),
