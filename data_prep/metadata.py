@@ -12,10 +12,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from .inputs.archives import ArchiveError, open_unpacked
+from .type_words import NO_TYPE_RANK, rank_type
 
 TYPE_COLUMNS = ("rna_type", "type")
-NO_TYPE = ("", "-", ".", "NA")
-"""How tables write that a type is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +90,7 @@ def read_rna_types(config: MetadataConfig) -> RnaTypes:
                         f"the first line has {len(columns)}"
                     )
                 rna_type = row[type_index].strip()
-                if rna_type not in NO_TYPE:
+                if rank_type(rna_type) < NO_TYPE_RANK:
                     hashes.append(xxhash.xxh3_64_intdigest(row[id_index].encode()))
                     types.append(numbers.setdefault(rna_type, len(numbers)))
     except (ArchiveError, UnicodeDecodeError, csv.Error) as error:

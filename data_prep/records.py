@@ -25,6 +25,7 @@ from .lengths import LENGTH_EDGES_NT, count_lengths
 from .metadata import read_rna_types
 from .rna_types import Annotations
 from .shards import UNKNOWN_RNA_TYPE, count_bytes, hash_file
+from .type_words import NO_TYPE_RANK, choose_types, rank_type
 
 RECORDS_NAME = "records.arrow"
 UNKNOWN_NUMBER = 0
@@ -144,9 +145,9 @@ class _Tally:
         numbers: dict[bytes | str | None, int] = {}
         for rna_type in dict.fromkeys(rna_types):
             name = rna_type.decode(errors="replace") if isinstance(rna_type, bytes) else rna_type
-            numbers[rna_type] = self.type_numbers.setdefault(
-                name or UNKNOWN_RNA_TYPE, len(self.type_numbers)
-            )
+            if name is None or rank_type(name) == NO_TYPE_RANK:
+                name = UNKNOWN_RNA_TYPE
+            numbers[rna_type] = self.type_numbers.setdefault(name, len(self.type_numbers))
         return np.fromiter(map(numbers.__getitem__, rna_types), np.int32, len(rna_types))
 
 
@@ -185,14 +186,15 @@ def _iter_batches(
                 tally.count(source, ids, filtered)
                 is_accepted = (filtered.reasons == 0).tolist()
                 ids = list(compress(ids, is_accepted))
-                rna_types: list[bytes | str | None] = [*compress(block.rna_types, is_accepted)]
+                rna_types: list[str | bytes | None] = [*compress(block.rna_types, is_accepted)]
                 if annotations:
-                    found = annotations.find(path.name, ids)
-                    rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
+                    lengths_nt = np.diff(filtered.ends, prepend=0)
+                    found = annotations.find(path.name, ids, lengths_nt)
+                    rna_types = choose_types(found, rna_types)
                 if metadata is not None:
                     found = metadata.find(ids)
                     tally.in_metadata += len(found) - found.count(None)
-                    rna_types = [new or old for new, old in zip(found, rna_types, strict=True)]
+                    rna_types = choose_types(found, rna_types)
                 yield _build_batch(filtered, ids, source, tally.number_types(rna_types))
 
 

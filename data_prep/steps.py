@@ -23,7 +23,7 @@ from .seals import hash_files, write_sealed
 logger = logging.getLogger(__name__)
 
 STEP_FILE = "step.json"
-VERSION = 5
+VERSION = 6
 """Part of every fingerprint: raised when the code of a step changes what it makes."""
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..filters import GAPS, LONGEST_NT, FilterConfig  # noqa: F401
+from ..type_words import ENSEMBL_WORDS
 from .archives import ArchiveError, open_unpacked
 from .blocks import RecordBlock, Source
 
@@ -26,7 +27,9 @@ _DEL = 127
 _TEXT_BLANKS = b"\x1c\x1d\x1e\x1f"  # white space to `str.split`, not to `bytes.split`
 _TYPE_MARKS = (b"rna_type=", b"transcript_biotype:")  # the second is Ensembl's
 # Never the first word: that is the identifier.
-_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:%b)(\S*)" % b"|".join(_TYPE_MARKS))
+_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:%b|(%b))(\S*)" % _TYPE_MARKS)
+_ENSEMBL_WORDS = {word.encode(): ours.encode() for word, ours in ENSEMBL_WORDS.items()}
+_NEXT_HEADER = b"\x01"  # ^A: NCBI's nt joins the headers of equal sequences by it
 
 
 class _Place(NamedTuple):
@@ -121,14 +124,21 @@ def _parse(text: bytes, place: _Place) -> RecordBlock:
     if not is_plain:
         _refuse_binary(text, place, starts + 2, header_ends, letters, ends)
     headers = [text[i:j] for i, j in zip((starts + 2).tolist(), header_ends.tolist(), strict=True)]
+    if not is_plain and _NEXT_HEADER in text:
+        headers = [header.partition(_NEXT_HEADER)[0] for header in headers]
     if not is_plain and (not text.isascii() or any(blank in text for blank in _TEXT_BLANKS)):
         headers = [" ".join(h.decode(errors="replace").split()).encode() for h in headers]
     ids = [(header.split(None, 1) or [b""])[0] for header in headers]
     rna_types: list[bytes | None] = [None] * len(ids)
     if any(mark in text for mark in _TYPE_MARKS):
         found = map(_RNA_TYPE.search, headers)
-        rna_types = [match[1] or None if match else None for match in found]
+        rna_types = [_read_type(match) if match else None for match in found]
     return RecordBlock(ids, rna_types, letters, ends, place.number + 1)
+
+
+def _read_type(match: re.Match[bytes]) -> bytes | None:
+    is_ensembls, word = match.groups()
+    return (_ENSEMBL_WORDS.get(word, word) if is_ensembls else word) or None
 
 
 def _join_pieces(

@@ -33,7 +33,7 @@ def read_slowly(data: bytes) -> list[SlowRecord]:
         letters = b"\n".join(lines)
         if b"\0" in header or CONTROL & set(letters):
             raise Refused(number, line_number)
-        words = header.decode(errors="replace").split()
+        words = header.split(b"\x01")[0].decode(errors="replace").split()
         types = [word[9:] for word in words[1:] if word.startswith("rna_type=")]
         rna_type = (types[0] or None) if types else None
         records.append(

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from openrinalmo.data_prep import fetch, rna_types
+from openrinalmo.data_prep import fetch, urs_types
 from openrinalmo.data_prep.downloads import sources
 from openrinalmo.data_prep.downloads.fetched import fetch_sources, read_fetched
 from openrinalmo.data_prep.downloads.sources import SOURCES, SourcesConfig
@@ -21,10 +22,10 @@ from support.flaky_server import FlakyServer, error, good
 QUICK = DownloadConfig(max_retries=2, stall_seconds=2, first_wait_seconds=0)
 
 
-def family_row(name, rna_type, comment="c"):
+def family_row(name, rna_type, comment="c", rfam_id="id"):
     fields = [
         name,
-        "id",
+        rfam_id,
         "2020",
         "description",
         *["x"] * 5,
@@ -70,6 +71,10 @@ def to_table(rows):
     return "".join("\t".join(row) + "\n" for row in rows).encode("latin-1")
 
 
+def find(annotations, source, ids, length_nt=20):
+    return annotations.find(source, list(ids), np.full(len(ids), length_nt))
+
+
 @pytest.fixture
 def annotated(tmp_path):
     (tmp_path / "map").write_bytes(gzip.compress(to_table(MAPPING)))
@@ -90,6 +95,88 @@ def test_types_of_rfam_families(annotated):
         "RF00174": "riboswitch",
         "RF01234": "ncRNA",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "rna_type", "expected"),
+    [
+        ("Metazoa_SRP", "Gene;", "SRP_RNA"),
+        ("Bacteria_small_SRP", "Gene;", "SRP_RNA"),
+        ("tmRNA", "Gene;", "tmRNA"),
+        ("mt-tmRNA", "Gene;", "tmRNA"),
+        ("Telomerase-vert", "Gene;", "telomerase_RNA"),
+        ("Sacc_telomerase", "Gene;", "telomerase_RNA"),
+        ("Telomerase_Asco", "Gene;", "telomerase_RNA"),
+        ("Y_RNA", "Gene;", "Y_RNA"),
+        ("RNaseP_bact_a", "Gene; ribozyme;", "RNase_P_RNA"),
+        ("RNaseP-T", "Gene; ribozyme;", "RNase_P_RNA"),
+        ("RNase_P", "Gene; ribozyme;", "RNase_P_RNA"),
+        ("RNase_MRP", "Gene; ribozyme;", "RNase_MRP_RNA"),
+        ("Vault", "Gene;", "vault_RNA"),
+        ("RNaseE_UTR_element", "Cis-reg;", "cis_reg"),
+        ("Tymo_tRNA-like", "Cis-reg;", "cis_reg"),
+        ("6S", "Gene;", "ncRNA"),
+    ],
+)
+def test_families_that_rfam_calls_only_genes_are_known_by_name(tmp_path, name, rna_type, expected):
+    (tmp_path / "family").write_text(family_row("RF00017", rna_type, rfam_id=name))
+    assert read_rfam_types(tmp_path / "family") == {"RF00017": expected}
+
+
+def write_hits(folder, rows):
+    lines = [
+        f"{urs}\t{family}\t{score}\t1e-9\t{start}\t{stop}\t1\t9\twords\n"
+        for urs, family, score, start, stop in rows
+    ]
+    (folder / "hits").write_text("".join(lines))
+    (folder / "family").write_text(FAMILIES)
+    return AnnotationConfig(rfam_annotations=folder / "hits", family=folder / "family")
+
+
+@pytest.mark.parametrize("block_bytes", [100, 1 << 20])
+def test_the_best_hit_counts_if_it_spans_half_of_the_sequence(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(urs_types, "CSV_BLOCK_BYTES", block_bytes)
+    rows = [
+        ("URS0000000001", "RF00005", 30.5, 1, 72),  # the leftmost is not the best
+        ("URS0000000001", "RF00001", 90.5, 80, 199),
+        ("URS0000000001", "RF00012", 90.5, 20, 140),  # nor the last of equals
+        ("URS0000000002", "RF00005", 50, 51, 100),
+        ("URS0000000003", "RF00005", 50, 51, 99),
+        ("URS0000000004", "RF00005", 50, 100, 51),
+        ("URS0000000005", "RF09999", 99, 1, 100),  # of a family that the table has not
+        ("URS0000000005", "RF00174", -5, 1, 100),
+    ]
+    annotations = Annotations(write_hits(tmp_path, rows))
+    ids = [f"URS{number:010X}".encode() for number in range(1, 6)]
+    expected = [b"rRNA", b"tRNA", None, b"tRNA", b"riboswitch"]
+    assert find(annotations, "x", ids, length_nt=100) == expected
+    assert find(annotations, "x", ids, length_nt=250) == [None] * 5
+
+
+def test_the_best_of_many_hits_is_that_of_a_dictionary(tmp_path, monkeypatch):
+    monkeypatch.setattr(urs_types, "CSV_BLOCK_BYTES", 5_000)
+    draw = random.Random(1)
+    families = {"RF00001": b"rRNA", "RF00005": b"tRNA", "RF00174": b"riboswitch"}
+    rows, best = [], {}
+    for _ in range(5_000):
+        urs, score = f"URS{draw.randrange(900):010X}", draw.randrange(-20, 400) / 4
+        start = draw.randrange(1, 200)
+        rows.append((urs, draw.choice([*families]), score, start, start + draw.randrange(100)))
+        if urs not in best or score > best[urs][2]:
+            best[urs] = rows[-1]
+    annotations = Annotations(write_hits(tmp_path, rows))
+    ids = [f"URS{number:010X}" for number in range(1_000)]
+    found = find(annotations, "x", [urs.encode() for urs in ids], length_nt=100)
+    assert found == [
+        families[best[urs][1]] if urs in best and best[urs][4] - best[urs][3] + 1 >= 50 else None
+        for urs in ids
+    ]
+
+
+def test_a_hit_without_a_score_is_refused(tmp_path):
+    config = write_hits(tmp_path, [("URS0000000001", "RF00005", "", 1, 72)])
+    with pytest.raises(ValueError, match="hits: not a table separated by tabs: .*column.*float"):
+        Annotations(config)
 
 
 @pytest.mark.parametrize(
@@ -122,20 +209,21 @@ def test_types_by_identifier_and_by_file(annotated):
         b"AB1234.1/1-99": None,
     }
     annotations = Annotations(annotated)
-    assert annotations.find("rnacentral_active.fasta.gz", list(found)) == list(found.values())
-    assert annotations.find("x", []) == []
-    mixed = annotations.find("RF00005.fa.gz", [b"AB1234.1/1-99", b"URS0000000001"])
-    assert mixed == [b"tRNA", b"rRNA"]
+    assert find(annotations, "rnacentral_active.fasta.gz", found) == list(found.values())
+    assert find(annotations, "x", []) == []
+    ids = [b"AB1234.1/1-99", b"URS0000000001", b"URS0000020000"]
+    mixed = find(annotations, "RF00005.fa.gz", ids)
+    assert mixed == ["tRNA", b"rRNA", "tRNA"], "the file's family tells more than other"
 
 
 def test_without_annotations_nothing_is_known():
-    assert Annotations(AnnotationConfig()).find("RF00005.fa.gz", [b"URS0000000001"]) == [None]
-    with pytest.raises(ValueError, match="rfam_annotations needs id_mapping and family"):
+    assert find(Annotations(AnnotationConfig()), "RF00005.fa.gz", [b"URS0000000001"]) == [None]
+    with pytest.raises(ValueError, match="--rfam-annotations x names families: .*--family-table"):
         AnnotationConfig(rfam_annotations=Path("x"))
 
 
 def test_many_identifiers_in_any_order_against_a_dictionary(tmp_path, monkeypatch):
-    monkeypatch.setattr(rna_types, "CSV_BLOCK_BYTES", 5_000)
+    monkeypatch.setattr(urs_types, "CSV_BLOCK_BYTES", 5_000)
     draw = random.Random(0)
     types = ["rRNA", "tRNA", "misc_RNA", "other", "lncRNA"]
     rows = [
@@ -149,7 +237,7 @@ def test_many_identifiers_in_any_order_against_a_dictionary(tmp_path, monkeypatc
     (tmp_path / "map").write_bytes(to_table(rows))
     annotations = Annotations(AnnotationConfig(id_mapping=tmp_path / "map"))
     ids = [f"URS{number:010X}" for number in range(4_100)]
-    found = annotations.find("x", [urs.encode() for urs in ids])
+    found = find(annotations, "x", [urs.encode() for urs in ids])
     assert found == [expected[urs].encode() if urs in expected else None for urs in ids]
 
 
@@ -231,8 +319,9 @@ def test_fetches_everything_and_goes_on_without_asking_again(server, config, tmp
     ]
     assert [fact["release"] for fact in fetched.facts] == ["27", "15.1", "116"]
     assert all(len(f["sha256"]) == 64 for fact in fetched.facts for f in fact["files"])
-    found = Annotations(fetched.annotations).find("RF00005.fa.gz", [b"URS0000000001", b"x"])
-    assert found == [b"rRNA", b"tRNA"]
+    annotations = Annotations(fetched.annotations)
+    found = find(annotations, "RF00005.fa.gz", [b"URS0000000001", b"x"])
+    assert found == [b"rRNA", "tRNA"]
     assert read_fetched(out) == fetched
     asked = len(server.requests)
     assert fetch_sources(list(SOURCES), out, config) == fetched

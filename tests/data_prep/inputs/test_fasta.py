@@ -64,6 +64,28 @@ def test_reads_the_types_of_ensembl_without_an_equals_sign_in_sight(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("biotype", "expected"),
+    [
+        (b"miRNA", b"pre_miRNA"),  # Ensembl's are the hairpins
+        (b"Mt_rRNA", b"rRNA"),
+        (b"Mt_tRNA", b"tRNA"),
+        (b"scaRNA", b"snoRNA"),
+        (b"lincRNA", b"lncRNA"),
+        (b"snRNA", b"snRNA"),
+        (b"rRNA_pseudogene", b"rRNA_pseudogene"),
+    ],
+)
+def test_ensembls_words_and_no_others_become_rnacentrals(tmp_path, biotype, expected):
+    text = b">e x transcript_biotype:%b y\nACGU\n>o rna_type=%b\nAC\n" % (biotype, biotype)
+    assert read(tmp_path, text) == [(b"e", expected, b"ACGU"), (b"o", biotype, b"AC")]
+
+
+def test_of_joined_headers_the_first_names_the_record(tmp_path):
+    joined = b">A1.1\x01B2.1 rna_type=tRNA\nACGU\n>C rna_type=rRNA\x01D \xc3\xa9\nGG\n"
+    assert read(tmp_path, joined) == [(b"A1.1", None, b"ACGU"), (b"C", b"rRNA", b"GG")]
+
+
 def test_reads_a_stream():
     data = io.BytesIO(b">a\nACGU\n>b\nGGCC\n")
     assert read_source(data) == [(b"a", None, b"ACGU"), (b"b", None, b"GGCC")]
@@ -164,8 +186,8 @@ def test_binary_junk_stops_with_its_place(tmp_path, junk):
 
 
 def test_a_header_may_hold_odd_characters_but_no_nul(tmp_path):
-    records = read(tmp_path, ">é\x01old NCBI\nACGU\n".encode() + b">\xff latin\nACGU\n")
-    assert [identifier.decode() for identifier, *_ in records] == ["é\x01old", "�"]
+    records = read(tmp_path, ">é\x02old NCBI\nACGU\n".encode() + b">\xff latin\nACGU\n")
+    assert [identifier.decode() for identifier, *_ in records] == ["é\x02old", "�"]
     with pytest.raises(ValueError, match="record 1, line 1: holds binary data"):
         read(tmp_path, b">a\x00b\nACGU\n")
 
