@@ -98,6 +98,11 @@ def _build_request(arguments: argparse.Namespace) -> Request:
         name, found, path = given.partition("=")
         if not (name and found and path):
             raise ValueError(f"--test {given!r} must be NAME=PATH")
+        if name in tests:
+            raise ValueError(
+                f"--test {given!r} repeats the name {name}, which is {tests[name]}; give each set "
+                "its own"
+            )
         tests[name] = Path(path)
     return Request(
         loaded=loaded,

@@ -78,6 +78,10 @@ def test_several_tasks_make_one_scorecard(tmp_path):
         (("--checkpoint", "run", "--tasks", "all", "seed=1"), "settings seed=1 are of one task"),
         (("--checkpoint", "run", "--tasks", "splice-donor"), "splice-donor needs data=FOLDER"),
         (("--checkpoint", "run", "--test", "mine"), "--test 'mine' must be NAME=PATH"),
+        (
+            ("--checkpoint", "run", "--test", "A=x.dbn", "--test", "A=y.dbn"),
+            "--test 'A=y.dbn' repeats the name A, which is x.dbn",
+        ),
     ],
 )
 def test_mistakes_end_in_one_clear_line(tmp_path, arguments, message):

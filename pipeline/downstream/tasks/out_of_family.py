@@ -31,12 +31,12 @@ def read_out_of_family(
     """Published pairs of sets in a data folder, or a user's `tests` by name.
 
     `tests` are tested with the fit of `fit`, else of bpRNA in `data`, else of the sample: any file,
-    folder or glob. Of a set with partitions, the one to test on is taken.
+    folder or glob. Of a set with a partition to test on, that one is taken; of others, all.
     """
     sources: dict[str, str] = {}
 
-    def read(source: Path, name: str) -> SplitSet:
-        sources[source.name] = hash_structures(source)
+    def read(source: Path, name: str, label: str = "") -> SplitSet:
+        sources[label or source.name] = hash_structures(source)
         return read_split_set(source, name)
 
     splits: list[SplitSet] = []
@@ -45,10 +45,9 @@ def read_out_of_family(
         fitted = read(source, source.name.partition(".")[0])
         given: dict[str, list] = {}
         for name, path in tests.items():
-            one = read(path, name)
-            given[name] = [
-                record for part in (one.tests or {"": one.train}).values() for record in part
-            ]
+            one = read(path, name, f"{path.name} ({name})")  # two sets may have one file name
+            parts = one.tests.values() or (one.train, one.validation)
+            given[name] = [record for part in parts for record in part]
         splits.append(replace(fitted, tests=given))
     elif data is None or fit is not None:
         raise ValueError(

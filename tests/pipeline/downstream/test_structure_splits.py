@@ -126,8 +126,42 @@ def test_the_fit_does_not_depend_on_what_is_tested(tmp_path):
     assert (first.train, first.validation) == (second.train, second.validation)
     assert ids_of(both, second.train) == ids_of(alone, alone.folds[0].train)
     assert ids_of(both, second.test) == ids_of(alone, alone.folds[0].test)
-    assert set(both.sources) == {"fit.tsv", "first.tsv", "second.tsv"}
+    assert set(both.sources) == {"fit.tsv", "first.tsv (first)", "second.tsv (second)"}
     assert both.sha256 != alone.sha256
+
+
+@pytest.mark.parametrize("folder", ["val", "dev", "valid", "VL0", "train", "test", "mine"])
+def test_a_users_test_set_may_lie_in_a_folder_of_any_name(tmp_path, folder):
+    fit = write_structures(tmp_path / "fit.tsv", build_lines())
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "x.dbn").write_text(">x\nGAAAC\n(...)\n>y\nGAAAAC\n(....)\n")
+    for given in (tmp_path / folder, tmp_path / folder / "x.dbn", tmp_path / "*" / "x.dbn"):
+        benchmark = read_out_of_family(None, build_toy_config(), fit=fit, tests={"mine": given})
+        assert ids_of(benchmark, benchmark.folds[0].test) == ["x", "y"]
+
+
+def test_without_a_partition_to_test_on_all_is_tested(tmp_path):
+    fit = write_structures(tmp_path / "fit.tsv", build_lines())
+    test = write_partitioned(tmp_path / "t.tsv", {"train": 2, "validation": 1})
+    benchmark = read_out_of_family(None, build_toy_config(), fit=fit, tests={"mine": test})
+    (fold,) = benchmark.folds
+    assert ids_of(benchmark, fold.test) == ["train-0", "train-1", "validation-0"]
+
+
+def test_two_sets_of_one_file_name_are_both_in_the_hash(tmp_path):
+    fit = write_structures(tmp_path / "fit.tsv", build_lines())
+    tests = {
+        name: write_partitioned(tmp_path / name / "set.tsv", {"x": 3}, seed=seed)
+        for seed, name in enumerate("AB")
+    }
+
+    def read():
+        return read_out_of_family(None, build_toy_config(), fit=fit, tests=tests)
+
+    before = read()
+    assert list(before.sources) == ["fit.tsv", "set.tsv (A)", "set.tsv (B)"]
+    write_partitioned(tests["A"], {"x": 3}, seed=7)
+    assert read().sha256 != before.sha256
 
 
 def test_a_data_folder_gives_both_published_pairs(tmp_path):
