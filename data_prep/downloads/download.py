@@ -48,13 +48,19 @@ def download(
         except FailedAttemptError as error:
             failures = 0 if transfer.held_bytes > best else failures + 1
             best = max(best, transfer.held_bytes)
+            kept = f"{transfer.held_bytes} bytes are kept"
+            if error.wait_seconds > config.max_retry_after_seconds:
+                raise ConnectionError(
+                    f"{url}: {error} and asks to be left alone for {error.wait_seconds:.0f} s; "
+                    f"{kept}: run again after that to go on from there"
+                ) from error
             if failures > config.max_retries:
                 raise ConnectionError(
                     f"{url}: {error}; gave up after {failures} attempts without progress, "
-                    f"{transfer.held_bytes} bytes are kept: run again to go on from there"
+                    f"{kept}: run again to go on from there"
                 ) from error
-            wait = max(config.first_wait_seconds * 2 ** max(failures - 1, 0), error.wait_seconds)
-            wait = min(wait, config.max_wait_seconds)
+            wait = config.first_wait_seconds * 2 ** max(failures - 1, 0)
+            wait = max(min(wait, config.max_wait_seconds), error.wait_seconds)
             logger.warning("%s: %s; trying again in %.0f s", path.name, error, wait)
             sleep(wait)
             continue

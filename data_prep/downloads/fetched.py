@@ -20,13 +20,15 @@ from .sources import (
     find_release,
     iter_remote_files,
 )
-from .transfer import NotFoundError
+from .transfer import NotFoundError, read_json
 
 logger = logging.getLogger(__name__)
 
 FETCHED_NAME = "sources.json"
 MAX_MISSING_FAMILIES = 0.01
 MOST_BARS = 10
+RETRIES_IF_HELD = 2  # of the question for the release: what is held serves as well
+ASKED = "asked"  # what decides which files are taken: for `fetch_sources`, not for a manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,20 +46,38 @@ def fetch_sources(
 ) -> FetchedSources:
     """Bring the current releases of some sources to `folder/<name>-<release>/`; a rerun goes on.
 
-    One file after another, so one connection. `folder/sources.json` says what there is.
+    One file after another, so one connection. `folder/sources.json` says what there is. Of a
+    source that cannot be asked for its release, the one that the same settings brought is kept.
     """
     check_names(names)
     config = config or SourcesConfig()
     with exclusive(folder):
-        facts = [_fetch_one(name, folder, config) for name in names]
+        held = {fact["name"]: fact for fact in read_json(folder / FETCHED_NAME) or []}
+        facts = [_fetch_or_keep(name, folder, config, held.get(name)) for name in names]
         scratch = folder / f"{FETCHED_NAME}.partial"
         scratch.write_text(json.dumps(facts, indent=2) + "\n")
         scratch.replace(folder / FETCHED_NAME)
     return read_fetched(folder)
 
 
-def _fetch_one(name: str, folder: Path, config: SourcesConfig) -> dict[str, Any]:
-    release = find_release(name, folder, config)
+def _fetch_or_keep(
+    name: str, folder: Path, config: SourcesConfig, held: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Bring a source's current release; `held` is what an earlier call said of the source."""
+    if held is None or held.get(ASKED) != config.describe_choice(name):
+        return _fetch_one(name, find_release(name, folder, config), folder, config)
+    retries = min(config.download.max_retries, RETRIES_IF_HELD)
+    patience = dataclasses.replace(config.download, max_retries=retries)
+    try:
+        release = find_release(name, folder, dataclasses.replace(config, download=patience))
+    except ConnectionError as error:
+        logger.warning("%s", error)
+        logger.warning("%s: going on with release %s, fetched before", name, held["release"])
+        return held
+    return _fetch_one(name, release, folder, config)
+
+
+def _fetch_one(name: str, release: str, folder: Path, config: SourcesConfig) -> dict[str, Any]:
     place = folder / f"{name}-{release}"
     place.mkdir(exist_ok=True)
     files, missing = [], []
@@ -88,6 +108,7 @@ def _fetch_one(name: str, folder: Path, config: SourcesConfig) -> dict[str, Any]
     licence = SOURCES[name].licence
     return {
         "name": name, "release": release, "licence": licence, "files": files, "missing": missing,
+        ASKED: config.describe_choice(name),
     }  # fmt: skip
 
 
@@ -97,6 +118,8 @@ def read_fetched(folder: Path) -> FetchedSources:
     if not path.is_file():
         raise ValueError(f"{path} is missing: run `python data_prep/fetch.py … --out {folder}`")
     facts = json.loads(path.read_text())
+    for source in facts:
+        source.pop(ASKED, None)
     inputs: list[Path] = []
     annotations: dict[str, Path] = {}
     for file in (file for source in facts for file in source["files"]):

@@ -90,6 +90,11 @@ class SourcesConfig:
         """Return the address that a source's files are relative to."""
         return (self.ensembl_url if name == "ensembl" else self.ebi_url).rstrip("/")
 
+    def describe_choice(self, name: str) -> list[str]:
+        """Return what decides, with the release, which files of a source are taken."""
+        chosen = {"rfam": self.rfam_families, "ensembl": self.ensembl_species}.get(name, ())
+        return [self.find_root(name), *chosen]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteFile:

@@ -39,6 +39,9 @@ class DownloadConfig:
     first_wait_seconds: float = 2.0
     """Doubles with every attempt without progress; a `Retry-After` that is longer counts."""
     max_wait_seconds: float = 300.0
+    """Of doubling."""
+    max_retry_after_seconds: float = 1800.0
+    """A server that asks to be left alone for longer ends the download, which says for how long."""
     show_progress: bool = True
     """A bar for each file, on a terminal."""
     user_agent: str = "openrinalmo-data-prep (one connection; python-urllib)"
@@ -268,7 +271,7 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> Any:
     """Return what a description says, None if it is missing or was cut short by a kill."""
     try:
         return json.loads(path.read_text())

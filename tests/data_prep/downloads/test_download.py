@@ -157,10 +157,24 @@ def test_a_date_to_come_back_at_is_kept(server, fetch):
 
 
 def test_waits_double_up_to_the_limit(server, fetch):
-    server.plan = [error(500)] * 4 + [error(500, Retry_After="9999")]
+    server.plan = [error(500)] * 5
     config = DownloadConfig(max_retries=5, first_wait_seconds=2, max_wait_seconds=10)
     _, waits = fetch(config=config)
     assert waits == [2, 4, 8, 10, 10]
+
+
+def test_a_server_is_left_alone_for_as_long_as_it_asks(server, fetch):
+    server.plan = [error(503, Retry_After="1800")]
+    config = DownloadConfig(max_wait_seconds=10)
+    assert fetch(config=config)[1] == [1800]
+
+
+def test_a_server_that_asks_for_very_long_is_not_waited_for(server, fetch):
+    server.plan = [good(sent=1_000), error(429, Retry_After="3600")]
+    message = "429.*asks to be left alone for 3600 s; 1000 bytes are kept: run again after that"
+    with pytest.raises(ConnectionError, match=message):
+        fetch()
+    assert len(server.requests) == 2
 
 
 def test_gives_up_and_keeps_what_it_has(server, fetch, tmp_path):

@@ -330,6 +330,34 @@ def test_fetches_everything_and_goes_on_without_asking_again(server, config, tmp
     assert not [path for path in out.rglob("*") if "partial" in path.name or "list" in path.name]
 
 
+def test_without_its_server_what_is_held_is_gone_on_with(server, config, tmp_path, caplog):
+    out = tmp_path / "out"
+    fetched = fetch_sources(list(SOURCES), out, config)
+    asked = len(server.requests)
+    patient = dataclasses.replace(QUICK, max_retries=6)
+    server.plan = [error(503)] * 9
+    assert fetch_sources(list(SOURCES), out, dataclasses.replace(config, download=patient)) == (
+        fetched
+    )
+    assert len(server.requests) == asked + 9
+    assert "503 Service Unavailable; gave up after 3 attempts" in caplog.text
+    assert "rfam: going on with release 15.1, fetched before" in caplog.text
+    server.plan = [error(503)] * 9
+    assert fetch_sources(list(SOURCES), out, config) == fetched
+    fetched.inputs[0].unlink()
+    server.plan = [error(503)] * 9
+    with pytest.raises(ValueError, match="active.fasta.gz is missing or cut short: fetch"):
+        fetch_sources(list(SOURCES), out, config)
+
+
+@pytest.mark.parametrize("change", [{"rfam_families": ("RF00005",)}, {"ebi_url": "http://[::1]:9"}])
+def test_what_other_settings_brought_does_not_serve(server, config, tmp_path, change):
+    fetch_sources(["rfam"], tmp_path / "out", config)
+    server.plan = [error(503)] * 9
+    with pytest.raises(ConnectionError, match="gave up after 3 attempts"):
+        fetch_sources(["rfam"], tmp_path / "out", dataclasses.replace(config, **change))
+
+
 def test_a_damaged_ensembl_file_is_found_by_its_sum(server, config, tmp_path):
     name = next(name for name in server.files if "GRCh38" in name)
     server.files[name] = gzip.compress(b">ENST1\nACGU\n")

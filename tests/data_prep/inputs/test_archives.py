@@ -104,7 +104,7 @@ def test_bgzip_cut_between_two_blocks_is_refused(tmp_path):
 
 
 def test_gzip_with_names_and_other_extra_fields_needs_no_empty_block(tmp_path):
-    with gzip.open(tmp_path / "named.gz", "wb") as file:
+    with gzip.GzipFile(tmp_path / "named.gz", "wb") as file:
         file.write(TEXT)
     assert unpack(tmp_path / "named.gz") == TEXT
     member = bytearray(bgzip(TEXT[:1000]))
