@@ -127,7 +127,7 @@ def _read_record(lines: _Lines, name: str, number: int) -> tuple[bytes, bytes] |
     if not head.startswith(b"@"):
         raise ValueError(
             f"{place}: a FASTQ record must begin with `@`, this one begins with {head[:20]!r}: "
-            "the quality before it may be too long, or the file damaged; get it again"
+            "the quality before it may be too long or too short, or the file damaged; get it again"
         )
     parts: list[bytes] = []
     for line in lines:
@@ -138,6 +138,7 @@ def _read_record(lines: _Lines, name: str, number: int) -> tuple[bytes, bytes] |
         raise ValueError(f"{place}: the file ends before this record's `+`; get it again")
     sequence = b"".join(parts)
     missing = len(sequence)
+    num_lines = 0
     while missing > 0:
         line = next(lines, None)
         if line is None:
@@ -145,8 +146,11 @@ def _read_record(lines: _Lines, name: str, number: int) -> tuple[bytes, bytes] |
                 f"{place}: the file ends {missing} letters before the quality of this record "
                 f"({len(sequence)} letters) does; get it again"
             )
+        if num_lines == len(parts) and line.startswith(b"@"):
+            break  # quality is wrapped as its sequence is: this line begins the next record
         missing -= len(line.rstrip())
-    if missing < 0:
+        num_lines += 1
+    if missing:
         raise ValueError(
             f"{place}: {len(sequence)} letters but {len(sequence) - missing} qualities; the file "
             "is damaged: get it again or remove the record"

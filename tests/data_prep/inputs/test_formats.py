@@ -100,7 +100,12 @@ def test_fastq_where_layouts_mix_and_names_or_letters_lack(tmp_path):
     [
         (b"@x\nACGU\n+\nIII\n", r"line 9: the file ends 1 letters before the quality"),
         (b"@x\nACGU\n+\nIIIII\n", r"line 9: 4 letters but 5 qualities"),
-        (b"@x\nACGU\n+\nIII\n@y\nAC\n+\nII\n", r"line 9: 4 letters but 5 qualities"),
+        (b"@x\nACGU\n+\nIII\n@y\nAC\n+\nII\n", r"line 9: 4 letters but 3 qualities"),
+        (b"@x\nACGU\n+\n\n@yyyyyyy\nAC\n+\nII\n", r"line 9: 4 letters but 0 qualities"),
+        (b"@x\nACGUACGU\n+\nIII\n@y\nA\n+\nI\n", r"line 9: 8 letters but 3 qualities"),
+        (b"@x\nACGUACGU\n+\nIII\n@y\nA\n", r"line 9: 8 letters but 3 qualities"),
+        (b"@x\nACGU\nAC\n+\nIIII\nI\n@yy\nA\n+\nI\n", r"line 9: 6 letters but 5 qualities"),
+        (b"@x\nACGU\nAC\n+\nIIII\n@III\n", r"line 9: 6 letters but 8 qualities"),
         (b"@x\nACGU\n", r"line 9: the file ends before this record's `\+`"),
         (b"@x\nACGU\n+\n", r"line 9: the file ends 4 letters before"),
         (b">x\nACGU\n", r"line 9: a FASTQ record must begin with `@`.*b'>x"),
