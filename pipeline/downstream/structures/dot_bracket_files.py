@@ -80,10 +80,10 @@ def _add(draft: _Draft, line: str, number: int) -> None:
     )
     if is_structure:
         draft.structure.append(_read_structure_line(line, number))
-    elif stray := next((one for one in words[1:] if not _LETTERS.fullmatch(one)), None):
+    elif words[1:] and not all(map(_LETTERS.fullmatch, words)):
         raise ValueError(
-            f"line {number}: {stray[:20]!r} follows letters; give the sequence a line of its own, "
-            "the structure the next, and remove what is neither"
+            f"line {number}: {line[:40]!r} is neither letters alone nor dot-bracket; give the "
+            "sequence a line of its own, and its structure the next"
         )
     else:
         draft.sequence += words

@@ -14,7 +14,7 @@ from .connect_files import read_bpseq, read_ct
 from .dot_bracket_files import read_dot_brackets
 from .raw_structure import RawStructure
 from .stockholm import read_stockholm
-from .structure_tables import is_table_header, read_table
+from .structure_tables import is_comment, is_table_header, read_table
 
 SUFFIXES = frozenset(
     {
@@ -27,7 +27,8 @@ OPENERS = {".xz": lzma.open, ".gz": gzip.open}
 _NUM_LINES_SEEN = 100
 _BPSEQ_LINE = re.compile(r"\s*(1\s+[A-Za-z]\s+\S+|\d+\s+[A-Za-z]\s+\d+)\s*$")
 _CT_LINE = re.compile(r"\s*\d+(\s|$)")
-_SEQUENCE_LINE = re.compile(r"\s*[A-Za-z-]+\s*$")
+_LETTERS_LINE = re.compile(r"[A-Za-z\s-]+$")
+_STRUCTURE_LINE = re.compile(r"\s*[.()\[\]{}<>:,_-]")
 
 
 class _Format(NamedTuple):
@@ -75,22 +76,28 @@ def iter_raw_structures(path: Path) -> Iterator[RawStructure]:
 
 
 def _choose_format(lines: Iterable[str]) -> _Format:
-    for number, line in enumerate(lines):
+    has_letters = is_beyond_first = False
+    for line in lines:
         if line.startswith("# STOCKHOLM"):
             return _STOCKHOLM
-        if number == 0 and is_table_header(line):
-            return _TABLE
-        if not line.strip() or line.startswith((";", "#")):
+        if is_comment(line) or line.startswith(";"):
             continue
-        if line.startswith(">") or _SEQUENCE_LINE.match(line):
+        if not is_beyond_first and is_table_header(line):
+            return _TABLE
+        is_beyond_first = True
+        if line.startswith(">") or (has_letters and _STRUCTURE_LINE.match(line)):
             return _DOT_BRACKET
         if _BPSEQ_LINE.match(line):
             return _BPSEQ
         if _CT_LINE.match(line):
             return _CT
+        # Letters alone are a sequence, or a title before one of the formats with numbers.
+        has_letters = has_letters or bool(_LETTERS_LINE.match(line))
+    if has_letters:
+        return _DOT_BRACKET
     raise ValueError(
-        "line 1: neither a table (columns id family sequence structure), nor dot-bracket, CT, "
-        "BPSEQ or Stockholm"
+        "line 1: neither a table (columns id family sequence structure, separated by tabs or "
+        "commas), nor dot-bracket, CT, BPSEQ or Stockholm"
     )
 
 

@@ -1,6 +1,10 @@
-"""Tables of RNAs with dot-brackets: tab-separated, or comma-separated where no tab is there."""
+"""Tables of RNAs with dot-brackets: tab-separated, or comma-separated where no tab is there.
+
+Values may be in quotes; comments and blank lines may stand before the names of the columns.
+"""
 
 import csv
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .dot_bracket import parse_dot_bracket
@@ -13,39 +17,66 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "family": ("family", "rfam_id", "rfam_acc", "group"),
     "partition": ("partition", "split"),
     "sequence": ("sequence", "seq"),
-    "structure": ("structure", "dot_bracket", "dotbracket", "ss"),
+    "structure": ("structure", "dot_bracket", "dotbracket", "secondary_structure", "ss"),
 }
 """What else each column may be called, in any case; the first that is there is read."""
 
 
 def read_table(lines: Iterable[str]) -> Iterator[RawStructure]:
     """Rows in order; other columns are left alone."""
-    numbered = iter(lines)
-    first = next(numbered, "").rstrip("\r\n")
-    delimiter = "\t" if "\t" in first else ","
-    header = [name.strip().lower() for name in first.split(delimiter)]
-    places = _find_columns(header)
-    rows = csv.reader(
-        numbered,
-        delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
-    )
-    for values in rows:
-        number = rows.line_num + 1
-        if not any(value.strip() for value in values):
-            continue
+    rows = _iter_rows(lines)
+    number, names = next(rows)
+    header = [name.lower() for name in names]
+    places = _find_columns(header, number)
+    for number, values in rows:
         if len(values) != len(header):
             raise ValueError(f"line {number} has {len(values)} columns, must be {len(header)}")
-        yield _build({name: values[place].strip() for name, place in places.items()}, number)
+        yield _build({name: values[place] for name, place in places.items()}, number)
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line before a table's header says nothing."""
+    return not line.strip() or line.startswith("#")
 
 
 def is_table_header(line: str) -> bool:
-    """Whether a file's first line names the columns of a table."""
-    names = {name.strip().lower() for name in line.replace(",", "\t").split("\t")}
-    return len(names) > 1 and not names.isdisjoint(ALIASES["sequence"] + ALIASES["structure"])
+    """Whether a line names the columns of a table."""
+    try:
+        _, names = next(_iter_rows([line]))
+    except (ValueError, StopIteration):
+        return False
+    known = ALIASES["sequence"] + ALIASES["structure"]
+    return len(names) > 1 and any(name.lower() in known for name in names)
 
 
-def _find_columns(header: Sequence[str]) -> dict[str, int]:
+def _iter_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The header and the rows that are not empty, each with the line it begins on."""
+    lines = iter(lines)
+    skipped = 0
+    header = next(lines, "")
+    while header and is_comment(header):
+        skipped, header = skipped + 1, next(lines, "")
+    reader = csv.reader(
+        itertools.chain([header], lines),
+        delimiter="\t" if "\t" in header else ",",
+        skipinitialspace=True,
+        strict=True,
+    )
+    number = skipped + 1
+    try:
+        for values in reader:
+            stripped = [value.strip() for value in values]
+            if any(stripped):
+                yield number, stripped
+            number = skipped + reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"line {number}: {error}; a quote that opens a value must close it, and one inside it "
+            "is written twice"
+        ) from error
+
+
+def _find_columns(header: Sequence[str], number: int) -> dict[str, int]:
     places = {
         column: next((header.index(name) for name in names if name in header), None)
         for column, names in ALIASES.items()
@@ -53,8 +84,8 @@ def _find_columns(header: Sequence[str]) -> dict[str, int]:
     missing = [column for column in ("id", "sequence", "structure") if places[column] is None]
     if missing:
         raise ValueError(
-            f"line 1: no column {', '.join(missing)}; a table must begin with the tab-separated "
-            f"columns {' '.join(COLUMNS)}, got {' '.join(header)!r}"
+            f"line {number}: no column {', '.join(missing)}; a table must begin with the columns "
+            f"{' '.join(COLUMNS)}, separated by tabs or commas, got {' '.join(header)!r}"
         )
     return {column: place for column, place in places.items() if place is not None}
 

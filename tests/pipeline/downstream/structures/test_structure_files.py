@@ -55,6 +55,10 @@ def test_the_structure_of_this_file_has_these_pairs():
         ("x.tsv", f"id\tfamily\tsequence\tstructure\nx\tf\t{SEQUENCE}\t{STRUCTURE}\n"),
         ("y.tsv", f"Name\tlength\tSeq\tDot_Bracket\nx\t17\t{SEQUENCE}\t{STRUCTURE}\n"),
         ("x.csv", f'id,sequence,structure,note\nx,{SEQUENCE},{STRUCTURE},"a, b"\n'),
+        ("q.csv", f'\ufeff"id","sequence","structure"\n"x","{SEQUENCE}","{STRUCTURE}"\n'),
+        ("q.tsv", f'"id"\t"sequence"\t"structure"\n"x"\t"{SEQUENCE}"\t"{STRUCTURE}"\n'),
+        ("r.tsv", f'# a set\n\nid\tsequence\tstructure\nx\t"{SEQUENCE}"\t{STRUCTURE}\n'),
+        ("s.csv", f'ID, Sequence, Secondary_Structure\n"x", {SEQUENCE}, "{STRUCTURE}"\n'),
         ("x.dbn", f">x some words\n{SEQUENCE}\n{STRUCTURE} (-3.20)\n"),
         ("w.dbn", f">x\n{SEQUENCE[:9]}\n{SEQUENCE[9:]}\n{STRUCTURE[:9]}\n{STRUCTURE[9:]}\n"),
         (
@@ -77,7 +81,7 @@ def test_the_structure_of_this_file_has_these_pairs():
         ("x.bpseq", write_bpseq(SEQUENCE, partners_of(PAIRS))),
         (
             "c.bpseq",
-            "Filename: x.bpseq\nOrganism: E. coli\nAccession Number: 16\nCitation: see www\n"
+            "tRNA\nFilename: x.bpseq\nOrganism: E. coli\nAccession Number: 16\nCitation: see www\n"
             + write_bpseq(SEQUENCE, partners_of(PAIRS)),
         ),
         (
@@ -178,8 +182,8 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
         ("a.dbn", ">x\nGGA\n...\n...\n", r"a\.dbn:4: '\.\.\.' follows a structure as long"),
         ("a.dbn", ">x\nGGA\n....\n", r"a\.dbn:1 \(x\): 3 nt but a structure of 4"),
         ("a.dbn", ">y\nGG\n..\n>x\nGGA\n(..\n", r"a\.dbn:4 \(x\): .* position 1 of 3 is never"),
-        ("a.dbn", ">x\nGGAAC 12\n(...)\n", r"a\.dbn:2: '12' follows letters; give the seq"),
-        ("a.dbn", ">x\nGAAAC (...)\n", r"a\.dbn:2: '\(\.\.\.\)' follows letters; give the seq"),
+        ("a.dbn", ">x\nGGAAC 12\n(...)\n", r"a\.dbn:2: 'GGAAC 12' is neither letters"),
+        ("a.dbn", ">x\nGAAAC (...)\n", r"a\.dbn:2: 'GAAAC .*' is neither letters"),
         ("a.dbn", ">x\nGAAAC\n(...) x1\n", r"a\.dbn:3: 'x1' after the structure is neither"),
         ("a.dbn", ">x\nGAAAC GAAAC\n(...) (...\n", r"a\.dbn:1 \(x\): 10 nt but a structure of 9"),
         ("a.dbn", ">x\nGPA\n...\n", r"a\.dbn:1 \(x\): letter 'P' at position 2 of 3 .* write N"),
@@ -213,6 +217,22 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
             "id\tsequence\nx\tG\n",
             r"a\.tsv:1: no column structure; a table must begin with",
         ),
+        (
+            "a.csv",
+            "# a set\nid,sequence\nx,G\n",
+            r"a\.csv:2: no column structure; .* id family sequence structure, separated by tabs",
+        ),
+        (
+            "a.csv",
+            'id,sequence,structure\nx,G,.\n\ny,"G,.\nz,G,.\n',
+            r"a\.csv:4: unexpected end of data; a quote that opens a value must close it",
+        ),
+        (
+            "a.csv",
+            'id,sequence,structure\nx,G,.\ny,"G,.\n' + "z,GAAAC,(...)\n" * 10_000,
+            r"a\.csv:3: field larger than field limit .*; a quote that opens",
+        ),
+        ("a.csv", 'id,sequence,structure,x\nx,G,.,"a\nb"\ny,G,.\n', r"a\.csv:4 has 3 columns"),
         ("a.txt", "hello, world\n", r"a\.txt:1: neither a table"),
         ("a.txt", "", r"a\.txt:1: neither a table"),
         ("a.tsv.xz", "not packed", r"a\.tsv\.xz is broken"),
