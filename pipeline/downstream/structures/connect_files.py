@@ -1,13 +1,10 @@
 """CT and BPSEQ: one line a base, with the number of its partner."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from .raw_structure import RawStructure, resolve_multiplets
-
-_ENERGY = re.compile(r"^(energy|dg)\s*=\s*\S+\s*", re.IGNORECASE)
+from .raw_structure import RawStructure, read_name, resolve_multiplets
 
 
 class _Base(NamedTuple):
@@ -24,6 +21,7 @@ def read_ct(lines: Iterable[str]) -> list[RawStructure]:
     A record is a line with the number of bases and a title, then a line for each base: number,
     letter, two neighbours, partner, number again (this last may be absent). The first word of the
     title, less an energy, is the id; a single record goes by its file's name, as titles are free.
+    Lines before the first record that begin with no number are comments, as in CRW's files.
     """
     records = list(_iter_ct(lines))
     return records if len(records) > 1 else [replace(record, id="") for record in records]
@@ -32,16 +30,14 @@ def read_ct(lines: Iterable[str]) -> list[RawStructure]:
 def _iter_ct(lines: Iterable[str]) -> Iterator[RawStructure]:
     header: tuple[int, int, str] | None = None
     bases: list[_Base] = []
+    has_begun = False
     for number, full in enumerate(lines, start=1):
         words = full.split()
-        if not words or words[0][0] in "#;":
+        if not words or words[0][0] in "#;" or not (has_begun or words[0].isdecimal()):
             continue
+        has_begun = True
         if header is None:
-            size = _read_int(words[0], number, "the number of bases that begins a CT record")
-            if size < 1:
-                raise ValueError(f"line {number}: a CT record of {size} bases")
-            title = _ENERGY.sub("", " ".join(words[1:])).split()
-            header = (number, size, title[0] if title else "")
+            header = (number, *_read_header(words, number))
             continue
         if len(words) < 5:
             raise ValueError(
@@ -61,6 +57,18 @@ def _iter_ct(lines: Iterable[str]) -> Iterator[RawStructure]:
         raise ValueError(
             f"line {header[0]}: the CT record of {header[1]} bases ends after {len(bases)}"
         )
+
+
+def _read_header(words: Sequence[str], number: int) -> tuple[int, str]:
+    size = _read_int(words[0], number, "the number of bases that begins a CT record")
+    if size < 1:
+        raise ValueError(f"line {number}: a CT record of {size} bases")
+    if size == 1 and len(words) > 4 and all(word.isdecimal() for word in words[2:5]):
+        raise ValueError(
+            f"line {number}: a base, but no number of bases before it; begin a CT record with a "
+            "line such as `24 title`"
+        )
+    return size, read_name(" ".join(words[1:]))
 
 
 def read_bpseq(lines: Iterable[str]) -> Iterator[RawStructure]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .dot_bracket import parse_dot_bracket
-from .raw_structure import RawStructure
+from .raw_structure import RawStructure, read_name
 
 _HAS_MARK = re.compile(r"[.()\[\]{}<>:,_|]")
 _LETTERS = re.compile(r"[A-Za-z-]+")
@@ -50,7 +50,7 @@ def read_dot_brackets(lines: Iterable[str]) -> Iterator[RawStructure]:
         if line.startswith(">"):
             if draft:
                 yield _finish(draft)
-            draft = _Draft(line=number, id=(line[1:].split() or [""])[0])
+            draft = _Draft(line=number, id=read_name(line[1:]))
         elif line.startswith("#"):
             if name := _NAME.match(line):
                 if draft:

@@ -1,11 +1,14 @@
 """One RNA as a structure file states it, before gaps are dropped and letters are checked."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ....model.alphabet import ID_OF_BYTE, UNK
 
 GAP = "-"
+_ENERGY = re.compile(r"^(energy|dg)\s*=\s*\S+\s*(\[initially\s[^]]*\])?", re.IGNORECASE)
+"""`ENERGY = -5.2`, and mfold's `dG = -5.20 [initially  -6.00]`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -24,6 +27,11 @@ class RawStructure:
     """0-based positions of `sequence`, gaps counted, i < j, each in one pair at most."""
     num_conflicts: int = 0
     """Pairs dropped because a base of theirs has another one (`resolve_multiplets`)."""
+
+
+def read_name(title: str) -> str:
+    """The first word of a title, less the energy that programs that fold write before it."""
+    return next(iter(_ENERGY.sub("", title.strip()).split()), "")
 
 
 def drop_gaps(sequence: str, pairs: Iterable[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:

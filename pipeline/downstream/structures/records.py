@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 ARCHIVEII = "archiveII*.tsv*"
 """ArchiveII's file, in a data folder or in `structure/` inside it."""
+ARCHIVEII_FAMILIES = frozenset(
+    {"5s", "16s", "23s", "grp1", "grp2", "RNaseP", "srp", "telomerase", "tmRNA", "tRNA"}
+)
+"""What the names of ArchiveII's files begin with, before `_`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,6 +33,10 @@ class StructureRecord:
     pairs_P2: Pairs
     partition: str = ""
     """Of a published split, such as TR0: a table's column, or the folder the file lies in."""
+
+
+_Known = dict[tuple[str, str], tuple[str, StructureRecord]]
+"""By family and id, or by file and sequence: where an RNA stands first, and what is known of it."""
 
 
 def find_structures(data: Path | None) -> Path:
@@ -53,26 +61,28 @@ def read_structures(source: Path) -> list[StructureRecord]:
     """Every RNA of a file, a folder or a glob, in order; a bad record is an error that names it.
 
     A family is what the file says. Where it says none, a file of several RNAs is a family under
-    the file's name, and a file of one RNA belongs to its folder.
+    the file's name, and a file of one RNA belongs to its folder; but where all these RNAs have ids
+    as ArchiveII's, such as `5s_x` and `tRNA_y`, what these begin with is the family. RNAs without
+    an id are called after their file, with their place in it where there are several.
     """
     records: list[StructureRecord] = []
-    seen: set[tuple[str, str]] = set()
+    familyless: list[int] = []
+    known: _Known = {}
     num_conflicts = 0
     for path in list_structure_files(source):
         raws = list(iter_raw_structures(path))
         if not raws:
             raise ValueError(f"{path} holds no RNA")
-        num_conflicts += sum(raw.num_conflicts for raw in raws)
-        for raw, record in zip(
-            raws, _iter_records(raws, path, is_file=path == source), strict=True
-        ):
-            if (record.family, record.id) in seen:
-                raise ValueError(
-                    f"{path}:{raw.line} repeats the id {record.id!r}; give each RNA its own, and "
-                    "keep one structure of each"
-                )
-            seen.add((record.family, record.id))
+        for raw, record in zip(raws, _iter_records(raws, path, source), strict=True):
+            _check_new(known, record, path, raw)
+            if not raw.family:
+                familyless.append(len(records))
             records.append(record)
+            num_conflicts += raw.num_conflicts
+    prefixes = [records[index].id.partition("_")[0] for index in familyless]
+    if ARCHIVEII_FAMILIES.issuperset(prefixes):
+        for index, family in zip(familyless, prefixes, strict=True):
+            records[index] = replace(records[index], family=family)
     if num_conflicts:
         logger.warning(
             "%s: %d pairs dropped: a base of theirs has another partner, and the pair that both "
@@ -100,28 +110,47 @@ def hash_structures(source: Path) -> str:
 
 
 def _iter_records(
-    raws: Sequence[RawStructure], path: Path, *, is_file: bool
+    raws: Sequence[RawStructure], path: Path, source: Path
 ) -> Iterator[StructureRecord]:
     stem = _strip(path.name)
-    folder = "" if is_file else path.parent.name
+    folder = "" if path == source else path.absolute().parent.name
     alone = len(raws) == 1
-    for raw in raws:
-        if not (raw.id or alone):
-            raise ValueError(f"{path}:{raw.line} has no id; begin each record with a line `>id`")
+    for place, raw in enumerate(raws, start=1):
+        name = raw.id or (stem if alone else f"{stem}.{place}")
         try:
             letters, pairs = drop_gaps(raw.sequence, raw.pairs)
             sequence = normalise(letters)
         except ValueError as error:
-            raise ValueError(f"{path}:{raw.line} ({raw.id or stem}): {error}") from error
+            raise ValueError(f"{path}:{raw.line} ({name}): {error}") from error
         if not sequence:
-            raise ValueError(f"{path}:{raw.line} ({raw.id or stem}): the sequence is all gaps")
+            raise ValueError(f"{path}:{raw.line} ({name}): the sequence is all gaps")
         yield StructureRecord(
-            id=raw.id or stem,
+            id=name,
             family=raw.family or (folder if alone and folder else stem),
             sequence=sequence,
             pairs_P2=np.array(pairs, np.int64).reshape(-1, 2),
-            partition=raw.partition or folder,
+            # A folder inside the source, not the one that was asked for.
+            partition=raw.partition or ("" if path.parent == source else folder),
         )
+
+
+def _check_new(known: _Known, record: StructureRecord, path: Path, raw: RawStructure) -> None:
+    """Refuse a second RNA of one id, and a second structure of one RNA."""
+    place = f"{path}:{raw.line}"
+    by_id = (record.family, record.id)
+    # Without an id an RNA of a file is known by its letters.
+    for key in [by_id] if raw.id else [by_id, (str(path), record.sequence)]:
+        where, first = known.setdefault(key, (place, record))
+        if first is record:
+            continue
+        is_same_rna = first.sequence == record.sequence
+        if is_same_rna and not np.array_equal(first.pairs_P2, record.pairs_P2):
+            raise ValueError(
+                f"{place} gives {first.id!r} of {where} another structure, as lists of suboptimal "
+                "foldings do; keep one structure of each RNA"
+            )
+        if key == by_id:
+            raise ValueError(f"{place} repeats the id {record.id!r} of {where}; give each its own")
 
 
 def _strip(name: str) -> str:

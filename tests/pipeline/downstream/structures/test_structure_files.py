@@ -78,6 +78,11 @@ def test_the_structure_of_this_file_has_these_pairs():
             "e.ct",
             "# RNA STRAND\n" + write_ct(SEQUENCE, partners_of(PAIRS), "x", "{n} dG = -3.2 {title}"),
         ),
+        (
+            "c.ct",
+            "Filename: x.ct\nOrganism: E. coli\nCitation: see www\n"
+            + write_ct(SEQUENCE, partners_of(PAIRS)),
+        ),
         ("x.bpseq", write_bpseq(SEQUENCE, partners_of(PAIRS))),
         (
             "c.bpseq",
@@ -155,8 +160,41 @@ def test_several_records_of_ct_bpseq_and_stockholm(tmp_path):
         [[0, 3]],
     ]
     two = write_bpseq("GAAAC", hairpin) + write_bpseq("CAAAG", hairpin)
-    with pytest.raises(ValueError, match=r"b\.bpseq:1 has no id; begin each record"):
-        read_structures(write(tmp_path, "b.bpseq", two))
+    records = read_structures(write(tmp_path, "b.bpseq", two))
+    assert [(one.id, one.family, one.sequence) for one in records] == [
+        ("b.1", "b", "GAAAC"),
+        ("b.2", "b", "CAAAG"),
+    ]
+
+
+def ids_of(folder, name, text):
+    return [one.id for one in read_structures(write(folder, name, text))]
+
+
+def test_records_without_an_id_are_numbered(tmp_path):
+    assert ids_of(tmp_path, "a.dbn", ">\nG\n.\n>y\nG\n.\n>ENERGY = -1\nGG\n..\n") == [
+        *("a.1", "y", "a.3")
+    ]
+    ct = write_ct("GAAAC", {}, "", "{n} ENERGY = -1.0") + write_ct("CAAAG", {}, "", "{n}")
+    assert ids_of(tmp_path, "a.ct", ct) == ["a.1", "a.2"]
+
+
+@pytest.mark.parametrize(
+    "energy", ["ENERGY = -5.2 ", "dG = -5.20 [initially  -6.00] ", "dG = -5.2\t", "Energy = 0  "]
+)
+def test_an_energy_is_no_id(tmp_path, energy):
+    ct = "".join(write_ct("GAAAC", {}, name, "{n} " + energy + "{title}") for name in ("a x", "b"))
+    assert ids_of(tmp_path, "a.ct", ct) == ["a", "b"]
+    assert ids_of(tmp_path, "a.dbn", f">{energy}a\nG\n.\n> {energy}b\nG\n.\n") == ["a", "b"]
+
+
+@pytest.mark.parametrize("title", ["x", ""])
+def test_several_structures_of_one_rna_are_refused(tmp_path, title):
+    first = write_ct("GAAAC", {1: 5, 5: 1}, title, "{n} ENERGY = -1.0 {title}")
+    second = write_ct("GAAAC", {}, title, "{n} ENERGY = -0.5 {title}")
+    message = r"a\.ct:7 gives '.*' of .*a\.ct:1 another structure, .* keep one structure of each"
+    with pytest.raises(ValueError, match=message):
+        read_structures(write(tmp_path, "a.ct", first + second))
 
 
 def test_a_base_with_two_partners_keeps_the_pair_that_both_state(tmp_path, caplog):
@@ -190,7 +228,12 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
         ("a.dbn", ">x\nG\N{LATIN SMALL LETTER ETH}A\n...\n", r"letter .* at position 2 of 3"),
         ("a.dbn", ">x\n---\n...\n", r"a\.dbn:1 \(x\): the sequence is all gaps"),
         ("a.dbn", ">x\nG\n.\n>x\nG\n.\n", r"a\.dbn:4 repeats the id 'x'"),
-        ("a.dbn", ">\nG\n.\n>y\nG\n.\n", r"a\.dbn:1 has no id"),
+        (
+            "a.dbn",
+            ">x\nG\n.\n>x\nA\n.\n",
+            r"a\.dbn:4 repeats the id 'x' of .*:1; give each its own",
+        ),
+        ("a.ct", "x\n1 G 0 2 0 1\n", r"a\.ct:2: a base, but no number of bases before it"),
         ("a.ct", "3 x\n1 G 0 2 0 1\n2 G 1 3 0 2\n", r"a\.ct:1: the CT record of 3 .* after 2"),
         (
             "a.ct",
