@@ -1,6 +1,5 @@
 """RNA types from a table: tab-separated, one line of column names, packed or not."""
 
-import csv
 import io
 from array import array
 from collections.abc import Sequence
@@ -74,30 +73,39 @@ class RnaTypes:
 def read_rna_types(config: MetadataConfig) -> RnaTypes:
     """Return the RNA types by identifier; of several lines with a type, the first counts.
 
-    While the table is sorted, twice the memory that it is held in is used.
+    Bytes that are not UTF-8 are replaced, as they are in the identifiers of records. While the
+    table is sorted, twice the memory that it is held in is used.
     """
     hashes, types = array("Q"), array("I")
     numbers: dict[str, int] = {}
+    number = 0
+    file = open_unpacked(config.path)
     try:
-        with io.TextIOWrapper(open_unpacked(config.path), encoding="utf-8", newline="") as text:
-            rows = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-            columns = next(rows, [])
+        with io.TextIOWrapper(file, encoding="utf-8", errors="replace") as text:
+            lines = enumerate(map(_split, text), start=1)
+            number, columns = next(lines, (0, []))
             id_index, type_index = _find_columns(config, columns)
-            for row in filter(None, rows):
+            for number, row in lines:
+                if row == [""]:
+                    continue
                 if len(row) != len(columns):
                     raise ValueError(
-                        f"{config.path}, line {rows.line_num}: {len(row)} fields, "
+                        f"{config.path}, line {number}: {len(row)} fields, "
                         f"the first line has {len(columns)}"
                     )
                 rna_type = row[type_index].strip()
                 if rank_type(rna_type) < NO_TYPE_RANK:
                     hashes.append(xxhash.xxh3_64_intdigest(row[id_index].encode()))
                     types.append(numbers.setdefault(rna_type, len(numbers)))
-    except (ArchiveError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{config.path}: {error}") from error
+    except ArchiveError as error:
+        raise ValueError(f"{config.path}, after line {number} (unpacked): {error}") from error
     return RnaTypes(
         np.frombuffer(hashes, np.uint64), np.frombuffer(types, np.uint32), list(numbers)
     )
+
+
+def _split(line: str) -> list[str]:
+    return line.rstrip("\n").split("\t")
 
 
 def _find_columns(config: MetadataConfig, columns: list[str]) -> tuple[int, int]:

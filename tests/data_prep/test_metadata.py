@@ -1,5 +1,7 @@
+import gzip
 import lzma
 import random
+import zlib
 
 import pytest
 
@@ -79,7 +81,21 @@ def test_names_a_line_with_missing_fields(tmp_path):
 
 
 def test_refuses_a_table_that_ends_early(tmp_path):
-    path = tmp_path / "meta.tsv.xz"
-    path.write_bytes(lzma.compress(TABLE.encode())[:-20])
-    with pytest.raises(ValueError, match=r"meta.tsv.xz: the xz stream ends early"):
+    path = tmp_path / "meta.tsv.gz"
+    lines = [b"id\ttype"] + [b"%d\t%x" % (n, n**99) for n in range(2_000)]
+    packed = gzip.compress(b"\n".join(lines))[:-99]
+    held = zlib.decompressobj(wbits=31).decompress(packed).count(b"\n")
+    path.write_bytes(packed)
+    message = rf"meta.tsv.gz, after line {held} \(unpacked\): the gzip stream ends early"
+    with pytest.raises(ValueError, match=message):
         read_rna_types(MetadataConfig(path=path))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_odd_bytes_and_long_fields_stop_nothing(tmp_path, end):
+    lines = [b"\xef\xbb\xbfid\tsequence\ttype", b"caf\xe9\tA\ttRNA", b'"q\tA\t"rRNA"', b""]
+    path = tmp_path / "meta.tsv"
+    path.write_bytes(end.join([*lines, b"long\t" + b"A" * 200_000 + b"\tlncRNA", b""]))
+    types = read_rna_types(MetadataConfig(path=path))
+    asked = [b"caf\xe9".decode(errors="replace").encode(), b'"q', b"long"]
+    assert types.find(asked) == ["tRNA", '"rRNA"', "lncRNA"]
