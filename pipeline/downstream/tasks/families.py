@@ -131,7 +131,8 @@ def build_folds(
     if len(members) < 2:
         raise ValueError(
             f"holding a family out takes two, got {', '.join(sorted(members)) or 'none'} of at "
-            f"most {config.max_length_nt} nt"
+            f"most {config.max_length_nt} nt; a family is a table's column, a Stockholm ID, what "
+            "ids such as 5s_x begin with, a file of several RNAs, or a folder of files of one each"
         )
     for family in sorted(families - members.keys()):
         logger.warning(

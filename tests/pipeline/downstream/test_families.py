@@ -112,6 +112,8 @@ def test_unknown_and_too_few_families_are_refused():
         build_folds(records, build_toy_config(), ["tRNA"])
     with pytest.raises(ValueError, match="holding a family out takes two, got none"):
         build_folds(records, build_toy_config(max_length_nt=5))
+    with pytest.raises(ValueError, match="takes two, got a .*; a family is a table's column, a St"):
+        build_folds(make("a", *unique_sequences(3)), build_toy_config())
 
 
 def test_a_family_of_long_rnas_is_left_out_with_a_word(caplog):

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,34 @@ def test_packed_files_of_a_folder(tmp_path, suffix, opener):
     ]
     globbed = read_structures(tmp_path / "set" / "**" / f"*.ct{suffix}")
     assert [(one.id, one.family) for one in globbed] == [("a.1", "tRNA")]
+
+
+def read_families(source):
+    return [(one.id, one.family) for one in read_structures(source)]
+
+
+def test_files_named_as_archiveiis_are_of_the_family_they_begin_with(tmp_path):
+    for name in ("5s_x1", "tRNA_y1", "RNaseP_z"):
+        write(tmp_path, f"flat/{name}.ct", write_ct("GAAAC", {1: 5, 5: 1}))
+    named = [("5s_x1", "5s"), ("RNaseP_z", "RNaseP"), ("tRNA_y1", "tRNA")]
+    assert read_families(tmp_path / "flat") == named
+    text = "".join(f">{name}\nGAAAC\n(...)\n" for name, _ in named)
+    assert read_families(write(tmp_path, "all.dbn", text)) == named
+    # Where one is named otherwise, a prefix may be anything: of a database, say.
+    write(tmp_path, "flat/PDB_1.ct", write_ct("GAAAC", {}))
+    assert {family for _, family in read_families(tmp_path / "flat")} == {"flat"}
+
+
+def test_the_folder_that_is_read_is_a_family_but_no_partition(tmp_path, monkeypatch):
+    write(tmp_path, "dev/a.ct", write_ct("GAAAC", {}))
+    write(tmp_path, "dev/TR0/b.ct", write_ct("GAAAC", {}))
+    monkeypatch.chdir(tmp_path / "dev")
+    for source in (tmp_path / "dev", Path()):
+        records = read_structures(source)
+        assert [(one.id, one.family, one.partition) for one in records] == [
+            ("b", "TR0", "TR0"),
+            ("a", "dev", ""),
+        ]
 
 
 def test_partitions_are_columns_or_folders(tmp_path):
