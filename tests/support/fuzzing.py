@@ -51,7 +51,7 @@ class Hang(BaseException):  # not an error that anything expects, or catches
 
 def expect(text: bytes, name: str, *, lengths: tuple[int, int] = (16, 8192)) -> Expected | None:
     """Return what must come of FASTA text, or None where it must be refused; a letter at a time."""
-    lines = text.split(b"\n")
+    lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")  # a byte-order mark is no text
     while lines and not lines[0].strip():
         lines.pop(0)
     if not lines or not lines[0].startswith(b">"):
