@@ -85,8 +85,8 @@ def read_structures(source: Path) -> list[StructureRecord]:
             records[index] = replace(records[index], family=family)
     if num_conflicts:
         logger.warning(
-            "%s: %d pairs dropped: a base of theirs has another partner, and the pair that both "
-            "bases state, then the 5'-most, is kept",
+            "%s: %d pairs dropped: a base of theirs has another partner; kept is the pair both "
+            "bases state, then the 5'-most, and of Stockholm's lines the pair of the earlier one",
             source,
             num_conflicts,
         )

@@ -93,7 +93,7 @@ def test_the_structure_of_this_file_has_these_pairs():
         (
             "x.sto",
             "# STOCKHOLM 1.0\n#=GF ID f\n#=GF AU Wałęsa\n\n"
-            f"x             {SEQUENCE[:9]}\n#=GR x SS     .........\n#=GC SS_cons  <<.AA.>>.\n\n"
+            f"x             {SEQUENCE[:9]}\n#=GR x PP     999999999\n#=GC SS_cons  <<.AA.>>.\n\n"
             f"x             {SEQUENCE[9:]}\n#=GC SS_cons  ...aa~~~\n//\n",
         ),
     ],
@@ -226,6 +226,32 @@ def test_several_structures_of_one_rna_are_refused(tmp_path, title):
         read_structures(write(tmp_path, "a.ct", first + second))
 
 
+def test_a_members_own_structure_goes_before_the_consensus(tmp_path):
+    text = (
+        "# STOCKHOLM 1.0\na     GA.AA\n#=GR a SS (.-..\nb     GAAAC\n\n"
+        "a     AC\n#=GR a SS .)\nb     -C\n#=GC SS_cons ...(..)\n//\n"
+    )
+    records = read_structures(write(tmp_path, "a.sto", text))
+    assert [(one.id, one.sequence, one.pairs_P2.tolist()) for one in records] == [
+        ("a", "GAAAAC", [[0, 5]]),
+        ("b", "GAAACC", [[3, 5]]),
+    ]
+    alone = "# STOCKHOLM 1.0\na GAAAC\n#=GR a SS (...)\n//\n"
+    assert read_one(tmp_path, "b.sto", alone).pairs_P2.tolist() == [[0, 4]]
+
+
+def test_lines_of_crossing_helices_are_merged(tmp_path, caplog):
+    text = (
+        "# STOCKHOLM 1.0\na GGCCAACCGGAA\n#=GC SS_cons (..)........\n"
+        "#=GC SS_cons_10 ........<..>\n#=GC SS_cons_2  ....<..>..<>\n"
+        "#=GC SS_cons_pk ..<..>......\n#=GC SS_cons_tr_1 <....>......\n//\n"
+    )
+    record = read_one(tmp_path, "a.sto", text)
+    # 10 names base 11, which 2 has paired.
+    assert record.pairs_P2.tolist() == [[0, 3], [2, 5], [4, 7], [10, 11]]
+    assert "1 pairs dropped" in caplog.text
+
+
 def test_a_base_with_two_partners_keeps_the_pair_that_both_state(tmp_path, caplog):
     # 1 names 9, 9 and 8 name each other: the mutual pair stays. 2 names 7 and 6, both name it.
     text = "1 G 9\n2 G 7\n2 G 6\n3 A 0\n4 A 0\n5 A 0\n6 C 2\n7 C 2\n8 A 9\n9 C 8\n"
@@ -281,6 +307,18 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
             "a.sto",
             "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ..\n//\n",
             r"a\.sto:2 \(x\): 3 columns, but",
+        ),
+        (
+            "a.sto",
+            "# STOCKHOLM 1.0\nx GGA\n#=GR x SS ..\n//\n",
+            r"a\.sto:2 \(x\): 3 columns, but its SS has 2",
+        ),
+        ("a.sto", "# STOCKHOLM 1.0\nx G\n#=GR y SS .\n//\n", r"a\.sto:3: `#=GR y SS` is of no"),
+        ("a.sto", "# STOCKHOLM 1.0\nx G\n#=GR x SS (\n//\n", r"a\.sto:3: SS of x: .* never"),
+        (
+            "a.sto",
+            "# STOCKHOLM 1.0\nx GG\n#=GC SS_cons ..\n#=GC SS_cons_1 .\n//\n",
+            r"a\.sto:4: SS_cons_1 has 1 columns, the line before it 2",
         ),
         ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ...\n", r"a\.sto:1: .* no closing //"),
         ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons (..\n//\n", r"SS_cons: .* is never closed"),
