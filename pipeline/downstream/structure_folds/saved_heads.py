@@ -98,15 +98,18 @@ def load_head(path: Path) -> SavedHead:
 def find_head(where: Path, wanted: HeadFacts) -> Path:
     """The head of a folder, or the file itself, that fits `wanted`; none is an error that says why.
 
-    Of a folder of many, the error speaks of the one that comes nearest.
+    Of a folder of many, the error speaks of the one that comes nearest: of the same held-out
+    families and system, then with the fewest problems.
     """
     paths = [where] if where.is_file() else sorted(where.glob("*.safetensors"))
-    refused: list[tuple[int, str]] = []
+    refused: list[tuple[tuple[bool, bool, int], str]] = []
     for path in paths:
-        problems = list_mismatches(load_head(path).facts, wanted)
+        facts = load_head(path).facts
+        problems = list_mismatches(facts, wanted)
         if not problems:
             return path
-        refused.append((len(problems), f"{path.name} {'; '.join(problems)}"))
+        is_other = (facts.held_out != wanted.held_out, facts.system != wanted.system)
+        refused.append(((*is_other, len(problems)), f"{path.name} {'; '.join(problems)}"))
     if not refused:
         raise FileNotFoundError(f"no saved head in {where}: give the folder `heads` of a run")
     raise ValueError(

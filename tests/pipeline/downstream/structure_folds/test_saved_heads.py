@@ -125,6 +125,20 @@ def test_other_encoders_rnas_and_files_are_refused(first, data, checkpoint, tmp_
         evaluate(benchmark, checkpoint, tmp_path / "run" / "model.safetensors")
 
 
+def test_of_many_the_error_speaks_of_the_head_of_this_fold(first, checkpoint, tmp_path):
+    heads = heads_by_family(tmp_path / "out" / "heads")
+    for held_out, path in heads.items():
+        facts = load_head(path).facts
+        wanted = replace(facts, fit_sha256="other RNAs", encoder="another encoder")
+        with pytest.raises(
+            ValueError, match=rf"{path.name} was fitted on another encoder .* other"
+        ):
+            find_head(path.parent, wanted)
+        one_hot = replace(facts, system="one-hot")
+        with pytest.raises(ValueError, match=rf"with {held_out[0]} held out\. {path.name} reads"):
+            find_head(path.parent, one_hot)
+
+
 def test_a_head_comes_back_bit_for_bit(first, tmp_path):
     path = heads_by_family(tmp_path / "out" / "heads")["long",]
     saved = load_head(path)
