@@ -111,7 +111,7 @@ def plan_sequences(
     Temperature shares out as many sequences as there are clusters. Limits then take away, and
     give to nobody: the epoch becomes shorter. A type that is there is shown, once at least.
     """
-    caps = _find_caps(weights, rna_types)
+    caps = find_caps(weights, rna_types)
     present = [i for i, clusters in enumerate(counts.clusters.tolist()) if clusters]
     clusters = {i: int(counts.clusters[i]) for i in present}
     planned = np.zeros(len(rna_types), np.int64)
@@ -180,8 +180,8 @@ def describe_composition(
     }
 
 
-def _find_caps(weights: TypeWeights, rna_types: Sequence[str]) -> dict[int, Decimal]:
-    """The caps by number of type."""
+def find_caps(weights: TypeWeights, rna_types: Sequence[str]) -> dict[int, Decimal]:
+    """Return the caps by number of type; refuse one of a type that is not there."""
     for name in weights.caps:
         if name not in rna_types:
             lower = {known.lower(): known for known in rna_types}

@@ -22,8 +22,8 @@ COMPLEMENTS = bytes.maketrans(b"ACGURYKMBVDH", b"UGCAYRMKVBHD")
 """Of RNA's letters; S, W and N are their own, and so is I, which pairs with three others."""
 
 ROW = np.dtype([("high", np.uint64), ("low", np.uint64), ("tag", np.int64)])
-"""A record as the partition holds it; `tag` is four times its index, plus the two flags."""
-UNTYPED, FLIPPED = 1, 2
+"""A record as the partition holds it; `tag` is its index shifted, a flag, its RNA type's rank."""
+RANK, FLIPPED, INDEX_SHIFT = 3, 4, 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,18 +56,31 @@ def hash_reverse_complements(letters: NDArray[np.uint8], ends: NDArray[np.int64]
 
 
 def make_rows(
-    digests: bytes, has_type: NDArray[np.bool_], first: int, *, other_strand: bytes | None = None
+    digests: bytes,
+    type_ranks: NDArray[np.int64],
+    first: int,
+    *,
+    other_strand: bytes | None = None,
 ) -> NDArray[np.void]:
-    """Return one row a record, numbered from `first`; of two strands the lower hash is the key."""
-    rows = np.empty(len(has_type), ROW)
+    """Return one row a record, numbered from `first`; of two strands the lower hash is the key.
+
+    `type_ranks` are those of `rank_type`.
+    """
+    rows = np.empty(len(type_ranks), ROW)
     rows["high"], rows["low"] = _split_digests(digests)
-    rows["tag"] = 4 * np.arange(first, first + len(rows)) + UNTYPED * ~has_type
+    rows["tag"] = (np.arange(first, first + len(rows)) << INDEX_SHIFT) + type_ranks
     if other_strand is not None:
         high, low = _split_digests(other_strand)
         is_lower = (high < rows["high"]) | ((high == rows["high"]) & (low < rows["low"]))
         rows["high"][is_lower], rows["low"][is_lower] = high[is_lower], low[is_lower]
         rows["tag"][is_lower] += FLIPPED
     return rows
+
+
+def join_keys(rows: NDArray[np.void]) -> NDArray[np.uint8]:
+    """Return the rows' keys as digests are written: rows, 16."""
+    keys = np.stack([rows["high"], rows["low"]], axis=1).astype(">u8")
+    return keys.view(np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def write_parts(blocks: Iterable[NDArray[np.void]], num_records: int, folder: Path) -> list[Path]:
@@ -91,9 +104,9 @@ def write_parts(blocks: Iterable[NDArray[np.void]], num_records: int, folder: Pa
 def sort_rows(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """Return the rows in the order of their keys, and which is the first of its key: the kept one.
 
-    Of several, the first with a known RNA type comes first, else the first of the input. The order
-    of the keys depends on the sequences alone, so that nothing after this depends on the order of
-    files and records.
+    Of several, the one whose RNA type tells most comes first, else the first of the input. The
+    order of the keys depends on the sequences alone, so that nothing after this depends on the
+    order of files and records.
     """
     order = np.argsort(rows["high"])  # a seventh of the time of sorting by all keys
     high = rows["high"][order]
@@ -103,7 +116,7 @@ def sort_rows(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool
     is_tied[:-1] |= is_same
     tied = order[is_tied]
     ties = rows[tied]
-    by_all = np.lexsort((ties["tag"] >> 2, ties["tag"] & UNTYPED, ties["low"], ties["high"]))
+    by_all = np.lexsort((ties["tag"] >> INDEX_SHIFT, ties["tag"] & RANK, ties["low"], ties["high"]))
     order[is_tied] = tied[by_all]
     rows = rows[order]
     is_first = np.ones(len(rows), bool)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from .audits.exclusion import describe as describe_exclusion
 from .config import DataConfig
-from .mmseqs import ClusterConfig, find_mmseqs, read_version
+from .mmseqs import find_mmseqs, read_version
 from .reports.report import REPORT_NAME
 from .seals import find_broken_seal, read_sealed, write_sealed
 from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, count_bytes, hash_file, hash_manifest
@@ -56,16 +56,17 @@ def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
                 "type_column": metadata.type_column,
             },
             "cluster": config.cluster.deciding,
-            "update": config.update and read_cluster_step(config.update)["report"]["names_sha256"],
+            "update": config.update
+            and _read_old_step(config.update, "clusters")["report"]["names_sha256"],
             "split": asdict(config.split),
             "max_shard_nt": config.max_shard_nt,
         },
     }
 
 
-def read_cluster_step(folder: Path) -> dict[str, Any]:
-    """Return fingerprint and report of an earlier data folder's clusters."""
-    path = folder / "steps" / "clusters" / STEP_FILE
+def _read_old_step(folder: Path, step: str) -> dict[str, Any]:
+    """Return fingerprint and report of a step of an earlier data folder."""
+    path = folder / "steps" / step / STEP_FILE
     if not path.is_file():
         raise ValueError(
             f"--update {folder}: no {path}; give a folder that `make data` wrote, with its steps/"
@@ -73,15 +74,19 @@ def read_cluster_step(folder: Path) -> dict[str, Any]:
     return read_sealed(path)
 
 
-def refuse_other_clusters(folder: Path, config: ClusterConfig, mmseqs: str) -> None:
+def refuse_other_clusters(folder: Path, config: DataConfig, mmseqs: str) -> None:
     """Raise `ValueError` where an earlier folder's clusters were made by other criteria."""
-    before = read_cluster_step(folder)["fingerprint"]
-    for name, now in {**config.deciding, "mmseqs": mmseqs}.items():
-        if before.get(name) != now:
-            raise ValueError(
-                f"--update {folder}: it was clustered with {name}={before.get(name)}, this run "
-                f"has {now}: give the same, or leave --update out"
-            )
+    for step, deciding in (
+        ("unique", asdict(config.dedup)),
+        ("clusters", {**config.cluster.deciding, "mmseqs": mmseqs}),
+    ):
+        before = _read_old_step(folder, step)["fingerprint"]
+        for name, now in deciding.items():
+            if before.get(name) != now:
+                raise ValueError(
+                    f"--update {folder}: it was prepared with {name}={before.get(name)}, this run "
+                    f"has {now}: give the same, or leave --update out"
+                )
 
 
 def summarise_reports(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ try:
     from openrinalmo.data_prep.arguments import parse_arguments
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
+from openrinalmo.data_prep.composition import find_caps
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.engine import Engine, open_engine
 from openrinalmo.data_prep.facts import (
@@ -61,7 +62,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
             inputs = tuple(spooled if path == STDIN else path for path in config.inputs)
             config = replace(config, inputs=inputs)
         if config.update:
-            refuse_other_clusters(config.update, config.cluster, read_version(find_mmseqs()))
+            refuse_other_clusters(config.update, config, read_version(find_mmseqs()))
         engine = stack.enter_context(open_engine(config.engine, shared=steps, inputs=config.inputs))
         facts = collect_facts(config, steps)
         tools, parameters = facts["tools"], facts["parameters"]
@@ -77,10 +78,13 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 engine=engine,
             ),
         )
+        rna_types = reports["records"]["rna_types"]
+        find_caps(config.weights, rna_types)  # refuses a mistyped one before hours of clustering
         reports["unique"] = run_step(
             steps / "unique",
             {
                 "records": reports["records"]["sha256"],
+                "rna_types": rna_types,
                 **parameters["dedup"],
                 **_describe_exclusion(config, facts),
             },
@@ -89,7 +93,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 steps=steps,
                 config=config.dedup,
                 exclude=config.exclude,
-                rna_types=reports["records"]["rna_types"],
+                rna_types=rna_types,
                 engine=engine,
             ),
         )
@@ -103,7 +107,13 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 **parameters["cluster"],
                 "update": parameters["update"],
             },
-            partial(build_clusters, steps=steps, config=config.cluster, update=config.update),
+            partial(
+                build_clusters,
+                steps=steps,
+                config=config.cluster,
+                dedup=config.dedup,
+                update=config.update,
+            ),
         )
         products = {name: report["sha256"] for name, report in reports.items()}
         reports["split"] = run_step(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .composition import TypeWeights, describe_composition
 from .engine import LOCAL_ENGINE, Engine
+from .merged import publish_merged
 from .shards import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -39,7 +40,7 @@ def build_shards(
     max_shard_nt: int,
     engine: Engine = LOCAL_ENGINE,
 ) -> dict[str, Any]:
-    """Write the shards of both splits, and a manifest that describes them and states `facts`."""
+    """Write the shards of both splits, what was merged, and a manifest that states `facts`."""
     unique = load_product(steps, "unique")
     representatives, cluster_of_position = np.unique(
         load_product(steps, "clusters"), return_inverse=True
@@ -73,6 +74,7 @@ def build_shards(
         **facts,
         "rna_types": labels.rna_types,
         "splits": {split: {"shards": shards[split]} for split in SPLITS},
+        "merged": publish_merged(steps, folder, records_report),
     }
     write_manifest(folder, manifest)
     for split in SPLITS:
@@ -125,12 +127,14 @@ def publish(made: Path, out: Path) -> dict[str, Any]:
 
 
 def is_complete(made: Path, out: Path) -> bool:
-    """Say whether every shard of a finished step is in place, or waits to be put there."""
+    """Say whether every file of a finished step is in place, or waits to be put there."""
     if (made / SHARDS_FOLDER).exists():
         return True
-    shards = [s for split in SPLITS for s in read_manifest(made)["splits"][split]["shards"]]
+    manifest = read_manifest(made)
+    entries = [s for split in SPLITS for s in manifest["splits"][split]["shards"]]
     sizes = {path: path.stat().st_size for path in (out / SHARDS_FOLDER).glob("*.arrow")}
-    return all(sizes.get(out / shard["file"]) == shard["bytes"] for shard in shards)
+    entries.append(manifest["merged"])
+    return all(sizes.get(out / entry["file"]) == entry["bytes"] for entry in entries)
 
 
 class _Labels(NamedTuple):

@@ -1,4 +1,4 @@
-"""Words for RNA types: which tell something, and what other vocabularies' words are in RNAcentral's.
+"""Words for RNA types: which tell something, and what those of others are in RNAcentral's.
 
 Every table of words is short: a word that is in none stays as it is.
 """

@@ -69,10 +69,12 @@ class ExclusionConfig:
 
 
 class Labels(NamedTuple):
-    """One label a record: its place among `names`."""
+    """Labels of records: their places among `names`."""
 
     numbers: NDArray[np.integer]
     names: Sequence[str]
+    rows: NDArray[np.integer] | None = None
+    """Which record each is of, in any order and number; without, each has one."""
 
 
 def choose_kept(
@@ -153,7 +155,8 @@ def _mark_families(
             is_named = [
                 family == name or family in re.split(r"\s*;\s*", name) for name in column.names
             ]
-            is_member |= np.array(is_named, bool)[column.numbers]
+            found = np.flatnonzero(np.array(is_named, bool)[column.numbers])
+            is_member[found if column.rows is None else column.rows[found]] = True
         if not is_member.any():
             known = sorted({name for column in labels for name in column.names})
             raise ValueError(

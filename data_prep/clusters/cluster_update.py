@@ -1,6 +1,6 @@
 """Clusters of a new release: old clusters keep their names and members, new sequences join them.
 
-A cluster is named by the digest of the sequence that represented it when it was founded. That name
+A cluster is named by the key of the sequence that represented it when it was founded. That name
 outlives its founder: where the representative is gone, the longest member left takes its place.
 """
 
@@ -26,33 +26,32 @@ MAX_SEQS = 20
 class OldClusters:
     """The clusters of an earlier release, in the order of its unique sequences."""
 
-    digests: NDArray[np.uint8]
-    """Of the unique sequences, in order: sequences, 16."""
+    keys: NDArray[np.uint8]
+    """Of the unique sequences, in order: sequences, 16. Equal sequences have equal keys, and so do
+    both strands of one where they count as one."""
     representatives: NDArray[np.int64]
     """Positions, one per sequence."""
     names: NDArray[np.uint8]
-    """Digests of founders, one per cluster in the order of representatives: clusters, 16."""
+    """Keys of founders, one per cluster in the order of representatives: clusters, 16."""
 
     def __post_init__(self) -> None:
         clusters = len(np.unique(self.representatives))
-        if len(self.digests) != len(self.representatives) or len(self.names) != clusters:
+        if len(self.keys) != len(self.representatives) or len(self.names) != clusters:
             raise ValueError(
-                f"the old clusters do not fit together: {len(self.digests)} digests, "
+                f"the old clusters do not fit together: {len(self.keys)} keys, "
                 f"{len(self.representatives)} representatives, {len(self.names)} names of "
                 f"{clusters} clusters; prepare the old folder again"
             )
 
 
-def name_clusters(
-    digests: NDArray[np.uint8], representatives: NDArray[np.int64]
-) -> NDArray[np.uint8]:
+def name_clusters(keys: NDArray[np.uint8], representatives: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the names of clusters that nothing came before."""
-    return digests[np.unique(representatives)]
+    return keys[np.unique(representatives)]
 
 
 def update_clusters(
     sequences: Iterable[bytes],
-    digests: NDArray[np.uint8],
+    keys: NDArray[np.uint8],
     folder: Path,
     config: ClusterConfig,
     old: OldClusters,
@@ -60,12 +59,12 @@ def update_clusters(
     """Cluster a new release onto the old clusters: representatives, clusters' names, a report.
 
     New sequences are searched among the old representatives; those that match none cluster among
-    themselves. `digests` are of `sequences`, in their order.
+    themselves. `keys` are of `sequences`, in their order.
     """
     clusterer = Clusterer(folder, config)
     parts = write_sequences(sequences, clusterer.scratch, config)
-    assert len(parts) == len(digests)
-    places = find_rows(digests, old.digests)
+    assert len(parts) == len(keys)
+    places = find_rows(keys, old.keys)
     representatives, names, counts = _carry_over(places, _list_lengths(parts), old)
     is_settled = representatives >= 0
     representatives[~is_settled] = np.flatnonzero(~is_settled)
@@ -73,7 +72,7 @@ def update_clusters(
     report |= join_short(parts, representatives, config, is_settled)
     heads = np.unique(representatives)
     is_new = ~is_settled[heads]
-    names[heads[is_new]] = digests[heads[is_new]]
+    names[heads[is_new]] = keys[heads[is_new]]
     has_joined = ~is_settled & is_settled[representatives]
     report |= counts | {
         "kept_sequences": int(np.count_nonzero(is_settled)),

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..dedup import DIGEST_BYTES
-from ..merged import MERGED_NAME
+from ..dedup import DIGEST_BYTES, hash_sequence
+from ..merged import find_kept
 from ..shards import SPLITS, Split, open_split, read_manifest
-from ..stages import load_product, open_records
+from ..stages import open_records
 
 MAX_CLOSE = 5
+EXCLUDED = "excluded (--exclude or --exclude-family)"
 NAMES_PATH = Path("steps", "clusters", "names.npy")
 LEAST_OF_NAME = 8
 """Letters of a cluster's name that have to be given."""
@@ -36,13 +37,7 @@ def find_record(folder: Path, name: str) -> list[Place]:
 
     A bare number is an identifier if any record has it.
     """
-    places = [
-        Place(split, first + row)
-        for split in SPLITS
-        for first, _, batch in iter_shards(folder, split)
-        for row in _find_rows(batch, name)
-    ]
-    if places:
+    if places := _find_places(folder, name):
         return places
     if reason := _find_rejection(folder, name):
         raise ValueError(f"no record {name!r} in {folder}: it was rejected, {reason}")
@@ -130,17 +125,33 @@ def _count_clusters(folder: Path) -> int:
     return sum(open_split(folder, split).num_clusters for split in SPLITS)
 
 
-def _find_rows(batch: pa.RecordBatch, identifier: str) -> list[int]:
-    is_equal = pc.call_function("equal", [batch.column("id"), identifier])
+def _find_places(folder: Path, identifier: str) -> list[Place]:
+    return [
+        Place(split, first + row)
+        for split in SPLITS
+        for first, _, batch in iter_shards(folder, split)
+        for row in _find_rows(batch, identifier)
+    ]
+
+
+def _find_rows(records: pa.RecordBatch | pa.Table, identifier: str) -> list[int]:
+    is_equal = pc.call_function("equal", [records.column("id"), identifier])
     return np.flatnonzero(is_equal.to_numpy(False)).tolist()
 
 
 def _explain_absence(folder: Path, name: str) -> str:
-    if kept := _find_kept(folder, name):
-        return f"it is a duplicate of {kept}, which was kept"
+    if kept := find_kept(folder, name):
+        places = _find_places(folder, kept.id)
+        letters = (open_split(folder, place.split).sequence(place.number) for place in places)
+        is_there = any(hash_sequence(sequence.tobytes()) == kept.digest for sequence in letters)
+        fate = "which was kept" if is_there else f"which was {EXCLUDED}"
+        return f"it is a duplicate of {kept.id}, {fate}"
+    if (folder / "steps" / "records").is_dir() and _find_rows(open_records(folder / "steps"), name):
+        return f"it was {EXCLUDED}"
     close = _find_close_ids(folder, name)
     near = f"identifiers that begin like it: {', '.join(close)}" if close else "none begins like it"
-    return f"{near}. It may have been rejected, or be a duplicate of another"
+    excluded = f" or {EXCLUDED}" if read_manifest(folder).get("exclusion") else ""
+    return f"{near}. It may have been rejected{excluded}"
 
 
 def _find_rejection(folder: Path, name: str) -> str | None:
@@ -148,25 +159,6 @@ def _find_rejection(folder: Path, name: str) -> str | None:
     examples = read_manifest(folder).get("rejected_examples", {})
     reasons = (reason for reason, ids in examples.items() if name in ids)
     return next(reasons, "").replace("_", " ") or None
-
-
-def _find_kept(folder: Path, name: str) -> str | None:
-    """Return the identifier of the record that the one of this name was merged into."""
-    steps = folder / "steps"
-    if not (steps / "unique" / MERGED_NAME).is_file():
-        return None
-    file = pa.ipc.open_file(pa.memory_map(str(steps / "unique" / MERGED_NAME)))
-    for batch in file.read_all().to_batches():
-        ids = batch.column("ids")
-        place = pc.index(ids.flatten(), pa.scalar(name, pa.large_string())).as_py()
-        if place >= 0:
-            row = int(np.searchsorted(ids.offsets.to_numpy(), place, side="right")) - 1
-            records = open_records(steps)
-            is_same = pc.call_function("equal", [records.column("digest"), batch["digest"][row]])
-            rows = np.flatnonzero(is_same.to_numpy())
-            kept = rows[np.isin(rows, load_product(steps, "unique"))][0]
-            return records.column("id")[int(kept)].as_py()
-    return None
 
 
 def _find_close_ids(folder: Path, name: str) -> list[str]:

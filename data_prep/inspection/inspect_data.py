@@ -9,8 +9,16 @@ import numpy as np
 
 from ..dedup import hash_sequence
 from ..filters import NUCLEOTIDES
-from ..merged import MERGED_NAME, read_merged
-from ..shards import MANIFEST_NAME, SPLITS, Split, hash_file, open_split, read_manifest
+from ..merged import read_merged
+from ..shards import (
+    MANIFEST_NAME,
+    SPLITS,
+    UNKNOWN_RNA_TYPE,
+    Split,
+    hash_file,
+    open_split,
+    read_manifest,
+)
 from .find_records import (
     MAX_CLOSE,
     Place,
@@ -45,7 +53,7 @@ def describe_record(folder: Path, name: str) -> str:
         "record": f"{places[0]}{'' if split.id(number) == name else ', by its number'}",
         "id": split.id(number),
         "source": split.source(number),
-        "RNA type": split.rna_types[split.rna_type_ids[number]],
+        "RNA type": (rna_type := split.rna_types[split.rna_type_ids[number]]),
         "cluster": cluster,
         "length": f"{len(letters):,} nt, {len(letters.translate(None, NUCLEOTIDES))} ambiguous",
     }
@@ -53,7 +61,7 @@ def describe_record(folder: Path, name: str) -> str:
         facts["its name"] = names[split.cluster(number)].tobytes().hex()
     if others := [str(place) for place in places[1:]]:
         facts["same id"] = _list(others)
-    if merged := _read_merged(folder, letters):
+    if merged := _list_merged(folder, letters, rna_type):
         facts["merged"] = f"{_count(len(merged), 'duplicate')}: {_list(merged)}"
     lines = [f"{key:<10}{value}" for key, value in facts.items()]
     return "\n".join([*lines, "", *_wrap(letters.decode()), ""])
@@ -167,12 +175,13 @@ def describe_type(folder: Path, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _read_merged(folder: Path, letters: bytes) -> list[str]:
-    """Return the duplicates that a kept record stands for, with their sources."""
-    if not (folder / "steps" / "unique" / MERGED_NAME).is_file():
-        return []
-    merged = read_merged(folder / "steps", hash_sequence(letters))
-    return [f"{record.id} ({record.source})" for record in merged]
+def _list_merged(folder: Path, letters: bytes, rna_type: str) -> list[str]:
+    """Return the duplicates that a kept record stands for: sources, and types that are not its."""
+    names = []
+    for merged in read_merged(folder, hash_sequence(letters)):
+        other = merged.rna_type not in (rna_type, UNKNOWN_RNA_TYPE)
+        names.append(f"{merged.id} ({merged.source}{f', {merged.rna_type}' if other else ''})")
+    return names
 
 
 def _find_cluster_of(split: Split, number: int) -> tuple[int, int]:

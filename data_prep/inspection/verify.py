@@ -184,6 +184,10 @@ def _find_wrong_shape(manifest: Any) -> str | None:
             for key, kind in ENTRY_TYPES.items():
                 if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
                     return f"has no {key} in splits.{split}.shards[{number}]"
+    merged = manifest.get("merged", {"file": "", "sha256": ""})  # of earlier versions
+    for key in ("file", "sha256"):
+        if not isinstance(merged, dict) or not isinstance(merged.get(key), str):
+            return f"has no {key} in merged"
     return None
 
 
@@ -210,11 +214,17 @@ def _check_report(folder: Path) -> Check:
 
 def _check_shards(folder: Path, manifest: dict[str, Any]) -> Check:
     check = Check(name="shards")
-    for split in SPLITS:
-        for entry in manifest["splits"][split]["shards"]:
-            check.looked_at += 1
-            check.faults += _compare(folder / entry["file"], entry["sha256"], entry["file"])
+    for name, sha256 in _list_shards(manifest).items():
+        check.looked_at += 1
+        check.faults += _compare(folder / name, sha256, name)
     return check
+
+
+def _list_shards(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of the shards and of what was merged, by name within the folder."""
+    entries = [entry for split in SPLITS for entry in manifest["splits"][split]["shards"]]
+    entries += [entry for entry in [manifest.get("merged")] if entry]
+    return {entry["file"]: entry["sha256"] for entry in entries}
 
 
 def _list_strangers(
@@ -223,7 +233,7 @@ def _list_strangers(
     """Note the files that nothing states a hash of: they may be anybody's."""
     facts = folder / REPORT_FOLDER / REPORT_FACTS
     report = read_sealed(facts)["files"] if facts.is_file() and not find_broken_seal(facts) else {}
-    shards = {entry["file"] for split in SPLITS for entry in manifest["splits"][split]["shards"]}
+    shards = _list_shards(manifest).keys()
     own = {MANIFEST_NAME, f"steps/{LOCK}", f"steps/{CACHE}", f"{REPORT_FOLDER}/{REPORT_FACTS}"}
     own |= {path.relative_to(folder).as_posix() for path in folder.glob(f"steps/*/{STEP_FILE}")}
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

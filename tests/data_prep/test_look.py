@@ -17,7 +17,7 @@ from openrinalmo.data_prep.inspection.inspect_data import (
 from openrinalmo.data_prep.look import main
 from openrinalmo.data_prep.shards import read_manifest, write_manifest
 from support.mmseqs import requires_mmseqs
-from support.planted import ORIGINALS, PLANTED, prepare
+from support.planted import PLANTED, prepare
 from support.sequences import format_fasta
 from support.tiny_data import write_tiny_data
 
@@ -216,7 +216,9 @@ def test_duplicates_are_shown_with_what_was_kept(tmp_path):
             ValueError, match=f"it is a duplicate of original{kept}, which was kept"
         ):
             describe_record(tmp_path / "out", name)
+    before = describe_record(tmp_path / "out", "original20")
     shutil.rmtree(tmp_path / "out" / "steps")
-    assert ORIGINALS[20][:10] in describe_record(tmp_path / "out", "original20")
-    with pytest.raises(ValueError, match="none begins like it|begin like it: "):
+    without_name = re.sub(r"its name.*\n", "", before)
+    assert describe_record(tmp_path / "out", "original20") == without_name
+    with pytest.raises(ValueError, match="it is a duplicate of original20, which was kept"):
         describe_record(tmp_path / "out", "copy")

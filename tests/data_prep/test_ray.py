@@ -145,7 +145,10 @@ def build_both(steps, inputs, engine, **settings):
     reports["records"] = build_records(steps / "records", config, engine=engine, **settings)
     (steps / "records" / "step.json").write_text(json.dumps({"report": reports["records"]}))
     dedup = DedupConfig(reverse_complement=True)
-    reports["unique"] = build_unique(steps / "unique", steps, dedup, engine=engine)
+    rna_types = reports["records"]["rna_types"]
+    reports["unique"] = build_unique(
+        steps / "unique", steps, dedup, rna_types=rna_types, engine=engine
+    )
     files = {path.name: hash_file(path) for path in sorted(steps.glob("*/*.[an][rp]*"))}
     return json.dumps(reports), files
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import tracemalloc
 from bisect import bisect_right
 from collections import Counter
@@ -17,21 +18,30 @@ from openrinalmo.data_prep.filters import REJECT_REASONS
 from openrinalmo.data_prep.inputs import fasta
 from openrinalmo.data_prep.inputs.blocks import RecordBlock
 from openrinalmo.data_prep.lengths import LENGTH_EDGES_NT
-from openrinalmo.data_prep.merged import MergedRecord, read_merged
+from openrinalmo.data_prep.merged import (
+    KeptRecord,
+    MergedRecord,
+    find_kept,
+    publish_merged,
+    read_merged,
+)
 from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.records import build_records
+from openrinalmo.data_prep.rna_types import AnnotationConfig
+from openrinalmo.data_prep.shards import FORMAT_VERSION, write_manifest
 from openrinalmo.data_prep.stages import build_unique
 from support.sequences import draw_sequence
 from support.slow_fasta import judge_slowly, normalise_slowly, read_slowly
 
 
-def run(tmp_path, *inputs, metadata=None, **settings):
+def run(tmp_path, *inputs, metadata=None, config=None, **settings):
     paths = []
     for number, data in enumerate(inputs):
         paths.append(tmp_path / str(number) / "in.fasta")
         paths[-1].parent.mkdir(exist_ok=True)
         paths[-1].write_bytes(data)
-    config = DataConfig(inputs=tuple(paths), out=tmp_path / "out", metadata=metadata)
+    parts = {"metadata": metadata, **(config or {})}
+    config = DataConfig(inputs=tuple(paths), out=tmp_path / "out", **parts)
     folder = tmp_path / "out" / "records"
     folder.mkdir(parents=True, exist_ok=True)
     report = build_records(folder, config, **settings)
@@ -125,6 +135,28 @@ def test_takes_blocks_of_another_reader(tmp_path):
     assert report["rna_types"] == ["unknown", "tRNA"]
 
 
+def test_what_tells_nothing_overrides_nothing(tmp_path):
+    held = ["tRNA", "misc_RNA", "NA", "-", "unknown"]
+    lines = [
+        f">URS{n:010X} rna_type={rna_type}\nACGU{'ACGU' * 4}" for n, rna_type in enumerate(held)
+    ]
+    text = "\n".join(lines).encode()
+    given = ["misc_RNA", "other", "ncRNA", "rRNA", "."]
+    (tmp_path / "map.tsv").write_text(
+        "".join(f"URS{n:010X}\tENA\tx\t1\t{name}\t\n" for n, name in enumerate(given))
+    )
+    (tmp_path / "meta.tsv").write_text(
+        "id\ttype\n" + "".join(f"URS{n:010X}\t{name}\n" for n, name in enumerate(given))
+    )
+    for settings in (
+        {"annotations": AnnotationConfig(id_mapping=tmp_path / "map.tsv")},
+        {"metadata": MetadataConfig(path=tmp_path / "meta.tsv")},
+    ):
+        report, table = run(tmp_path, text, config=settings)
+        found = [report["rna_types"][n] for n in table.column("rna_type").to_pylist()]
+        assert found == ["tRNA", "other", "ncRNA", "rRNA", "unknown"]
+
+
 def test_memory_is_that_of_blocks_not_of_inputs(tmp_path, monkeypatch):
     monkeypatch.setattr(fasta, "BLOCK_BYTES", 1 << 16)
     monkeypatch.setattr(records, "BATCH_BYTES", 1 << 16)
@@ -142,18 +174,29 @@ def test_memory_is_that_of_blocks_not_of_inputs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("both_strands", [False, True])
 def test_remembers_what_was_merged(tmp_path, both_strands):
-    first = b">a\nAACCGGUUAACCGGUA\n>b\nGGGGGGGGGGGGGGGG\n>c\nAACCGGTTAACCGGTA\n"
+    first = b">a\nAACCGGUUAACCGGUA\n>b\nGGGGGGGGGGGGGGGG\n>c rna_type=misc_RNA\nAACCGGTTAACCGGTA\n"
     second = b">d\nUACCGGUUAACCGGUU\n>e rna_type=tRNA\naaccgguuaaccggua\n>f\nUUUUUUUUUUUUUUUU\n"
-    run(tmp_path, first, second)
-    (tmp_path / "out" / "unique").mkdir()
+    records_report, _ = run(tmp_path, first, second)
+    steps = tmp_path / "out"
+    (steps / "unique").mkdir()
     config = DedupConfig(reverse_complement=both_strands)
-    report = build_unique(tmp_path / "out" / "unique", tmp_path / "out", config)
+    rna_types = records_report["rna_types"]
+    report = build_unique(steps / "unique", steps, config, rna_types=rna_types)
     assert (report["unique"], report["duplicates"]) == ((3, 3) if both_strands else (4, 2))
-    merged = read_merged(tmp_path / "out", hash_sequence(b"AACCGGUUAACCGGUA"))
-    expected = [("a", "in.fasta"), ("c", "in.fasta")] + [("d", "in.fasta#2")] * both_strands
-    assert merged == [MergedRecord(*pair) for pair in expected], "e has a type: it is kept"
-    assert read_merged(tmp_path / "out", hash_sequence(b"G" * 16)) == []
-    assert not list((tmp_path / "out" / "unique").glob("*.rows"))
+    (tmp_path / "data" / "shards").mkdir(parents=True)
+    entry = publish_merged(steps, tmp_path / "data", records_report)
+    write_manifest(tmp_path / "data", {"format_version": FORMAT_VERSION, "merged": entry})
+    assert entry["duplicates"] == report["duplicates"]
+    shutil.rmtree(steps)
+    digest = hash_sequence(b"AACCGGUUAACCGGUA")
+    expected = [("c", "in.fasta", "misc_RNA"), ("a", "in.fasta", "unknown")]
+    expected += [("d", "in.fasta#2", "unknown")] * both_strands
+    merged = read_merged(tmp_path / "data", digest)
+    assert merged == [MergedRecord(*row) for row in expected], "e has a telling type: it is kept"
+    assert read_merged(tmp_path / "data", hash_sequence(b"G" * 16)) == []
+    assert find_kept(tmp_path / "data", "c") == KeptRecord("e", digest)
+    assert find_kept(tmp_path / "data", "e") is None
+    assert not list(steps.rglob("*.rows"))
 
 
 def test_the_hash_of_both_strands_tells_the_strand_that_was_kept(tmp_path):
@@ -164,6 +207,8 @@ def test_the_hash_of_both_strands_tells_the_strand_that_was_kept(tmp_path):
         (tmp_path / "out" / "unique").mkdir(exist_ok=True)
         for both_strands in (False, True):
             config = DedupConfig(reverse_complement=both_strands)
-            report = build_unique(tmp_path / "out" / "unique", tmp_path / "out", config)
+            report = build_unique(
+                tmp_path / "out" / "unique", tmp_path / "out", config, rna_types=["unknown"]
+            )
             hashes.add((both_strands, report["sequences_sha256"]))
     assert len(hashes) == 3, "one of both sequences, one of each alone"

@@ -115,7 +115,9 @@ def test_new_types_leave_the_clusters(tmp_path, fasta, ran):
 
 
 @requires_mmseqs
-@pytest.mark.parametrize("lost", ["manifest.json", "shards/train-00000.arrow"])
+@pytest.mark.parametrize(
+    "lost", ["manifest.json", "shards/train-00000.arrow", "shards/merged.arrow"]
+)
 def test_lost_products_come_back(tmp_path, fasta, ran, lost):
     prepare(tmp_path / "out", fasta)
     before = hash_manifest(tmp_path / "out"), read_records(tmp_path / "out")

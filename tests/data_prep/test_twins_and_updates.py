@@ -2,16 +2,21 @@
 
 import json
 import lzma
+import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep.inspection.identity import reverse_complement
+from openrinalmo.data_prep.inspection.inspect_data import describe_record
 from openrinalmo.data_prep.inspection.verify import verify_folder
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
 from openrinalmo.data_prep.shards import SPLITS, open_split
 from openrinalmo.data_prep.stages import read_old_clusters
 from support.planted import prepare
+from support.sequences import draw_sequence, format_fasta
 
 pytestmark = pytest.mark.mmseqs
 
@@ -36,7 +41,7 @@ def read_names(folder: Path) -> dict[bytes, set[bytes]]:
     old = read_old_clusters(folder / "steps")
     heads = np.unique(old.representatives)
     return {
-        bytes(name): {bytes(d) for d in old.digests[old.representatives == head]}
+        bytes(name): {bytes(d) for d in old.keys[old.representatives == head]}
         for name, head in zip(old.names, heads, strict=True)
     }
 
@@ -87,12 +92,71 @@ def test_old_clusters_keep_names_and_members_when_a_release_is_added(records, tm
     assert not [check for check in verify_folder(tmp_path / "new") if check.faults]
 
 
+def test_an_update_knows_its_sequences_by_either_strand(tmp_path):
+    rng = random.Random(0)
+    sequences = [(f"s{n}", draw_sequence(rng, 60)) for n in range(40)]
+    (tmp_path / "one.fa").write_text(format_fasta(sequences))
+    others = [(f"r{n}", reverse_complement(s.encode()).decode()) for n, s in sequences]
+    (tmp_path / "other.fa").write_text(format_fasta(others))
+    prepare(tmp_path / "old", tmp_path / "one.fa", "--reverse-complement")
+    inputs = (tmp_path / "other.fa", tmp_path / "one.fa")
+    prepare(tmp_path / "new", *inputs, "--reverse-complement", "--update", tmp_path / "old")
+    report = json.loads((tmp_path / "new/steps/clusters/step.json").read_text())["report"]
+    assert (report["kept_sequences"], report["removed_clusters"]) == (40, 0)
+    names = [np.load(tmp_path / name / "steps/clusters/names.npy") for name in ("old", "new")]
+    assert {bytes(name) for name in names[0]} == {bytes(name) for name in names[1]}
+
+
+def write_typed(path, sequences, rna_type, first):
+    records = [(f"{rna_type}{first + n} rna_type={rna_type}", s) for n, s in enumerate(sequences)]
+    path.write_text(format_fasta(records))
+    return path
+
+
+def test_a_family_takes_what_any_record_of_a_sequence_calls_so(tmp_path):
+    rng = random.Random(1)
+    sequences = [draw_sequence(rng, 60) for _ in range(44)]
+    inputs = [
+        write_typed(tmp_path / "ensembl.fa", sequences[:40], "misc_RNA", 0),
+        write_typed(tmp_path / "RF00005.fa", sequences[:40], "tRNA", 0),
+        write_typed(tmp_path / "mixed.fa", sequences[40:42], "rRNA", 40),
+        write_typed(tmp_path / "again.fa", sequences[40:41], "tRNA", 40),
+        write_typed(tmp_path / "more.fa", sequences[42:], "rRNA", 42),
+    ]
+    manifest = prepare(tmp_path / "whole", *inputs)
+    assert manifest["rna_types"] == ["rRNA", "tRNA"], "what tells nothing is not kept"
+    assert "merged    1 duplicate: misc_RNA0 (ensembl.fa, misc_RNA)" in describe_record(
+        tmp_path / "whole", "tRNA0"
+    )
+    manifest = prepare(tmp_path / "twin", *inputs, "--exclude-family", "tRNA")
+    assert read_ids(tmp_path / "twin") == {"rRNA41", "rRNA42", "rRNA43"}
+    assert manifest["exclusion"]["families"] == {"tRNA": 41}
+    for name, kept in (("misc_RNA7", "tRNA7"), ("tRNA40", "rRNA40")):
+        with pytest.raises(ValueError, match=f"a duplicate of {kept}, which was excluded"):
+            describe_record(tmp_path / "twin", name)
+    with pytest.raises(ValueError, match=r"it was excluded \(--exclude or --exclude-family\)"):
+        describe_record(tmp_path / "twin", "rRNA40")
+    shutil.rmtree(tmp_path / "twin" / "steps")
+    with pytest.raises(ValueError, match=r"may have been rejected or excluded"):
+        describe_record(tmp_path / "twin", "rRNA40")
+    with pytest.raises(ValueError, match="a duplicate of tRNA7, which was excluded"):
+        describe_record(tmp_path / "twin", "misc_RNA7")
+
+
+def test_a_mistyped_cap_is_refused_before_the_clusters(records, tmp_path):
+    with pytest.raises(ValueError, match=r"no RNA type 'trna'; did you mean 'tRNA'\?"):
+        prepare(tmp_path, "--type-caps", "trna=0.2")
+    assert {path.name for path in (tmp_path / "steps").iterdir() if path.is_dir()} == {"records"}
+
+
 def test_an_update_under_other_criteria_or_from_no_data_is_refused(records, tmp_path):
     older = tmp_path / "older.fasta"
     older.write_text("".join(f">{record}" for record in records[:40]))
     prepare(tmp_path / "old", older)
-    with pytest.raises(ValueError, match=r"clustered with min_seq_id=0.7, this run has 0.9"):
+    with pytest.raises(ValueError, match=r"prepared with min_seq_id=0.7, this run has 0.9"):
         prepare(tmp_path / "new", older, "--update", tmp_path / "old", "--min-seq-id", 0.9)
+    with pytest.raises(ValueError, match=r"prepared with reverse_complement=False, this run has T"):
+        prepare(tmp_path / "new", older, "--update", tmp_path / "old", "--reverse-complement")
     with pytest.raises(ValueError, match="give a folder that `make data` wrote"):
         prepare(tmp_path / "new", older, "--update", tmp_path / "nowhere")
 

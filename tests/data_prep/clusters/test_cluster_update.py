@@ -33,7 +33,7 @@ def cluster(folder, sequences):
     representatives, _ = cluster_sequences(iter(sequences), folder, CONFIG)
     digests = hash_all(sequences)
     names = name_clusters(digests, representatives)
-    return OldClusters(digests=digests, representatives=representatives, names=names)
+    return OldClusters(keys=digests, representatives=representatives, names=names)
 
 
 def update(folder, sequences, old):
@@ -135,9 +135,9 @@ def test_rows_are_found_by_all_their_bytes():
 
 
 def test_refuses_old_clusters_that_do_not_fit():
-    with pytest.raises(ValueError, match="2 digests, 2 representatives, 1 names of 2 clusters"):
+    with pytest.raises(ValueError, match="2 keys, 2 representatives, 1 names of 2 clusters"):
         OldClusters(
-            digests=np.zeros((2, 16), np.uint8),
+            keys=np.zeros((2, 16), np.uint8),
             representatives=np.arange(2),
             names=np.zeros((1, 16), np.uint8),
         )
