@@ -1,4 +1,4 @@
-"""Structure files of every format: the same RNA from each, real-world oddities, exact errors."""
+"""Structure files of every format: the same RNA from each, and real-world oddities."""
 
 import gzip
 import lzma
@@ -8,42 +8,12 @@ import pytest
 
 from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
 from openrinalmo.pipeline.downstream.structures.records import hash_structures, read_structures
+from support.structure_files import partners_of, read_one, write, write_bpseq, write_ct
 
 SEQUENCE = "GGAGCAAGCUCCAAUGC"
 STRUCTURE = "((.[[.))....]]..."
 PAIRS = [[0, 7], [1, 6], [3, 13], [4, 12]]
 """A pseudoknot, so a format that loses it is seen."""
-
-
-def write_ct(sequence, partners, title="an RNA", header="{n} {title}"):
-    rows = [header.format(n=len(sequence), title=title)]
-    for n, letter in enumerate(sequence, start=1):
-        rows.append(
-            f"{n:5d} {letter} {n - 1} {(n + 1) % (len(sequence) + 1)} {partners.get(n, 0)} {n}"
-        )
-    return "\n".join(rows) + "\n"
-
-
-def write_bpseq(sequence, partners):
-    return "".join(
-        f"{n} {letter} {partners.get(n, 0)}\n" for n, letter in enumerate(sequence, start=1)
-    )
-
-
-def partners_of(pairs):
-    return {a + 1: b + 1 for i, j in pairs for a, b in ((i, j), (j, i))}
-
-
-def write(folder, name, text):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def read_one(folder, name, text):
-    (record,) = read_structures(write(folder, name, text))
-    return record
 
 
 def test_the_structure_of_this_file_has_these_pairs():
@@ -217,41 +187,6 @@ def test_an_energy_is_no_id(tmp_path, energy):
     assert ids_of(tmp_path, "a.dbn", f">{energy}a\nG\n.\n> {energy}b\nG\n.\n") == ["a", "b"]
 
 
-@pytest.mark.parametrize("title", ["x", ""])
-def test_several_structures_of_one_rna_are_refused(tmp_path, title):
-    first = write_ct("GAAAC", {1: 5, 5: 1}, title, "{n} ENERGY = -1.0 {title}")
-    second = write_ct("GAAAC", {}, title, "{n} ENERGY = -0.5 {title}")
-    message = r"a\.ct:7 gives '.*' of .*a\.ct:1 another structure, .* keep one structure of each"
-    with pytest.raises(ValueError, match=message):
-        read_structures(write(tmp_path, "a.ct", first + second))
-
-
-def test_a_members_own_structure_goes_before_the_consensus(tmp_path):
-    text = (
-        "# STOCKHOLM 1.0\na     GA.AA\n#=GR a SS (.-..\nb     GAAAC\n\n"
-        "a     AC\n#=GR a SS .)\nb     -C\n#=GC SS_cons ...(..)\n//\n"
-    )
-    records = read_structures(write(tmp_path, "a.sto", text))
-    assert [(one.id, one.sequence, one.pairs_P2.tolist()) for one in records] == [
-        ("a", "GAAAAC", [[0, 5]]),
-        ("b", "GAAACC", [[3, 5]]),
-    ]
-    alone = "# STOCKHOLM 1.0\na GAAAC\n#=GR a SS (...)\n//\n"
-    assert read_one(tmp_path, "b.sto", alone).pairs_P2.tolist() == [[0, 4]]
-
-
-def test_lines_of_crossing_helices_are_merged(tmp_path, caplog):
-    text = (
-        "# STOCKHOLM 1.0\na GGCCAACCGGAA\n#=GC SS_cons (..)........\n"
-        "#=GC SS_cons_10 ........<..>\n#=GC SS_cons_2  ....<..>..<>\n"
-        "#=GC SS_cons_pk ..<..>......\n#=GC SS_cons_tr_1 <....>......\n//\n"
-    )
-    record = read_one(tmp_path, "a.sto", text)
-    # 10 names base 11, which 2 has paired.
-    assert record.pairs_P2.tolist() == [[0, 3], [2, 5], [4, 7], [10, 11]]
-    assert "1 pairs dropped" in caplog.text
-
-
 def test_a_base_with_two_partners_keeps_the_pair_that_both_state(tmp_path, caplog):
     # 1 names 9, 9 and 8 name each other: the mutual pair stays. 2 names 7 and 6, both name it.
     text = "1 G 9\n2 G 7\n2 G 6\n3 A 0\n4 A 0\n5 A 0\n6 C 2\n7 C 2\n8 A 9\n9 C 8\n"
@@ -265,93 +200,6 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
     record = read_one(tmp_path, "x.dbn", ">x\nG-GRnAx--CC\n(-(....--))\n")
     assert record.sequence == "GGRNANCC"
     assert record.pairs_P2.tolist() == [[0, 7], [1, 6]]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.dbn", ">x\nGGA\n", r"a\.dbn:1 \(x\): a sequence of 3 nt but no structure"),
-        ("a.dbn", ">x\n(((...)))\n", r"a\.dbn:1 \(x\): a record without a sequence"),
-        ("a.dbn", ">x\nGGA\n...\n...\n", r"a\.dbn:4: '\.\.\.' follows a structure as long"),
-        ("a.dbn", ">x\nGGA\n....\n", r"a\.dbn:1 \(x\): 3 nt but a structure of 4"),
-        ("a.dbn", ">y\nGG\n..\n>x\nGGA\n(..\n", r"a\.dbn:4 \(x\): .* position 1 of 3 is never"),
-        ("a.dbn", ">x\nGGAAC 12\n(...)\n", r"a\.dbn:2: 'GGAAC 12' is neither letters"),
-        ("a.dbn", ">x\nGAAAC (...)\n", r"a\.dbn:2: 'GAAAC .*' is neither letters"),
-        ("a.dbn", ">x\nGAAAC\n(...) x1\n", r"a\.dbn:3: 'x1' after the structure is neither"),
-        ("a.dbn", ">x\nGAAAC GAAAC\n(...) (...\n", r"a\.dbn:1 \(x\): 10 nt but a structure of 9"),
-        ("a.dbn", ">x\nGPA\n...\n", r"a\.dbn:1 \(x\): letter 'P' at position 2 of 3 .* write N"),
-        ("a.dbn", ">x\nG\N{LATIN SMALL LETTER ETH}A\n...\n", r"letter .* at position 2 of 3"),
-        ("a.dbn", ">x\n---\n...\n", r"a\.dbn:1 \(x\): the sequence is all gaps"),
-        ("a.dbn", ">x\nG\n.\n>x\nG\n.\n", r"a\.dbn:4 repeats the id 'x'"),
-        (
-            "a.dbn",
-            ">x\nG\n.\n>x\nA\n.\n",
-            r"a\.dbn:4 repeats the id 'x' of .*:1; give each its own",
-        ),
-        ("a.ct", "x\n1 G 0 2 0 1\n", r"a\.ct:2: a base, but no number of bases before it"),
-        ("a.ct", "3 x\n1 G 0 2 0 1\n2 G 1 3 0 2\n", r"a\.ct:1: the CT record of 3 .* after 2"),
-        (
-            "a.ct",
-            "2 x\n1 G 0 2 3 1\n2 G 1 0 0 2\n",
-            r"a\.ct:2: base 1 pairs with 3, but .* 2 bases",
-        ),
-        ("a.ct", "2 x\n1 G 0 2 2 1\n2 G 1 0 0 2\n", r"a\.ct:2: base 1 pairs with 2, which has no"),
-        ("a.ct", "1 x\n1 G 0 2 1 1\n", r"a\.ct:2: base 1 pairs with itself"),
-        ("a.ct", "2 x\n1 G 0 2 0 1\n3 G 1 0 0 2\n", r"a\.ct:3: base 3 where 2 of 2 must stand"),
-        ("a.ct", "2 x\n1 G 0\n", r"a\.ct:2: a CT line has at least 5 columns, got 3: base 1 of 2"),
-        ("a.bpseq", "1 G 0\n3 A 0\n", r"a\.bpseq:2: base 3 follows base 1"),
-        ("a.bpseq", "1 G 0\n1 A 0\n", r"a\.bpseq:2: base 1 is A, but G on line 1"),
-        ("a.bpseq", "1 G x\n2 G 0\n", r"a\.bpseq:1: 'x' is not the number of a partner"),
-        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n//\n", r"a\.sto:1 \(unnamed.*no `#=GC SS_cons`"),
-        (
-            "a.sto",
-            "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ..\n//\n",
-            r"a\.sto:2 \(x\): 3 columns, but",
-        ),
-        (
-            "a.sto",
-            "# STOCKHOLM 1.0\nx GGA\n#=GR x SS ..\n//\n",
-            r"a\.sto:2 \(x\): 3 columns, but its SS has 2",
-        ),
-        ("a.sto", "# STOCKHOLM 1.0\nx G\n#=GR y SS .\n//\n", r"a\.sto:3: `#=GR y SS` is of no"),
-        ("a.sto", "# STOCKHOLM 1.0\nx G\n#=GR x SS (\n//\n", r"a\.sto:3: SS of x: .* never"),
-        (
-            "a.sto",
-            "# STOCKHOLM 1.0\nx GG\n#=GC SS_cons ..\n#=GC SS_cons_1 .\n//\n",
-            r"a\.sto:4: SS_cons_1 has 1 columns, the line before it 2",
-        ),
-        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons ...\n", r"a\.sto:1: .* no closing //"),
-        ("a.sto", "# STOCKHOLM 1.0\nx GGA\n#=GC SS_cons (..\n//\n", r"SS_cons: .* is never closed"),
-        (
-            "a.tsv",
-            "id\tsequence\nx\tG\n",
-            r"a\.tsv:1: no column structure; a table must begin with",
-        ),
-        (
-            "a.csv",
-            "# a set\nid,sequence\nx,G\n",
-            r"a\.csv:2: no column structure; .* id family sequence structure, separated by tabs",
-        ),
-        (
-            "a.csv",
-            'id,sequence,structure\nx,G,.\n\ny,"G,.\nz,G,.\n',
-            r"a\.csv:4: unexpected end of data; a quote that opens a value must close it",
-        ),
-        (
-            "a.csv",
-            'id,sequence,structure\nx,G,.\ny,"G,.\n' + "z,GAAAC,(...)\n" * 10_000,
-            r"a\.csv:3: field larger than field limit .*; a quote that opens",
-        ),
-        ("a.csv", 'id,sequence,structure,x\nx,G,.,"a\nb"\ny,G,.\n', r"a\.csv:4 has 3 columns"),
-        ("a.txt", "hello, world\n", r"a\.txt:1: neither a table"),
-        ("a.txt", "", r"a\.txt:1: neither a table"),
-        ("a.tsv.xz", "not packed", r"a\.tsv\.xz is broken"),
-        ("a.tsv.gz", "not packed", r"a\.tsv\.gz is broken"),
-    ],
-)
-def test_errors_name_file_record_and_line(tmp_path, name, text, message):
-    with pytest.raises(ValueError, match=message):
-        read_structures(write(tmp_path, name, text))
 
 
 def test_nothing_to_read(tmp_path):
