@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .audits.exclusion import ExclusionConfig
@@ -49,6 +50,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     add("--metadata", type=Path, metavar="TSV", help="table with the RNA type of each identifier")
     add("--metadata-id-column", default="id", metavar="NAME", help="its column of identifiers")
     add("--metadata-type-column", metavar="NAME", help="its column of types: rna_type, else type")
+    add("--id-mapping", type=Path, metavar="TSV", help="RNAcentral's id_mapping.tsv.gz: RNA types")
+    add(
+        "--rfam-annotations",
+        type=Path,
+        metavar="TSV",
+        help="RNAcentral's rfam_annotations.tsv.gz: for sequences without a telling type",
+    )
+    add(
+        "--family-table", type=Path, metavar="TXT", help="Rfam's family.txt.gz: its families' types"
+    )
     add("--min-length-nt", type=int, default=filters.min_length_nt, help="shorter is rejected")
     add("--max-length-nt", type=int, default=filters.max_length_nt, help="longer is rejected")
     add("--max-ambiguous", type=float, default=filters.max_ambiguous, help="share of non-ACGU")
@@ -138,7 +149,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             id_column=arguments.id_column,
             rna_type_column=arguments.type_column,
         ),
-        annotations=fetched.annotations if fetched else AnnotationConfig(),
+        annotations=_choose_annotations(
+            fetched.annotations if fetched else AnnotationConfig(), arguments
+        ),
         fetched=tuple(fetched.facts) if fetched else (),
         metadata=arguments.metadata
         and MetadataConfig(
@@ -188,3 +201,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
         max_shard_nt=arguments.max_shard_nt,
         engine=EngineConfig(name=arguments.engine, address=arguments.address),
     )
+
+
+def _choose_annotations(
+    fetched: AnnotationConfig, arguments: argparse.Namespace
+) -> AnnotationConfig:
+    """Return the files of RNA types: those that are named instead of those that were fetched."""
+    named = {
+        "id_mapping": arguments.id_mapping,
+        "rfam_annotations": arguments.rfam_annotations,
+        "family": arguments.family_table,
+    }
+    return replace(fetched, **{name: path for name, path in named.items() if path})

@@ -1,6 +1,7 @@
 """The whole way, on planted cases: what goes in, and where it ends."""
 
 import gzip
+import json
 import lzma
 import math
 from collections import Counter
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from openrinalmo.data_prep.arguments import parse_arguments
 from openrinalmo.data_prep.prepare import main
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
 from openrinalmo.data_prep.shards import SPLITS, hash_file, hash_manifest, open_split, read_manifest
@@ -199,6 +201,46 @@ def test_bad_files_stop_before_anything_is_published(planted, tmp_path, data, me
         prepare(tmp_path / "out", tmp_path / "bad.fasta")
     assert hash_manifest(tmp_path / "out") == before, "the old data stays"
     assert read_records(tmp_path / "out") == read_records(planted / "out")
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Local files as RNAcentral and Rfam publish them."""
+    family = ["RF00017", "Metazoa_SRP", *["x"] * 16, "Gene;"]
+    (tmp_path / "mapping").write_text(
+        "URS0000000001\tENA\tx\t1\tmisc_RNA\t\nURS0000000002\tENA\tx\t1\trRNA\t\n"
+    )
+    (tmp_path / "hits").write_text("URS0000000001\tRF00017\t50\t1e-9\t11\t190\t1\t99\twords\n")
+    (tmp_path / "family").write_text("\t".join(family) + "\n")
+    return tmp_path
+
+
+@requires_mmseqs
+def test_types_come_from_local_tables(tables, tmp_path):
+    records = [(f"URS000000000{n}_9606", ORIGINALS[n]) for n in range(1, 4)]
+    (tmp_path / "in.fasta").write_text(format_fasta(records))
+    flags = ("--id-mapping", tables / "mapping", "--rfam-annotations", tables / "hits")
+    prepare(tmp_path / "out", tmp_path / "in.fasta", *flags, "--family-table", tables / "family")
+    found = {record[0][12]: record[4] for record in read_records(tmp_path / "out")}
+    assert found == {"1": "SRP_RNA", "2": "rRNA", "3": "unknown"}
+
+
+def test_named_tables_stand_for_those_that_were_fetched(tables, tmp_path):
+    files = [
+        {"file": name, "bytes": (tables / name).stat().st_size, "annotation": kind}
+        for name, kind in (("mapping", "id_mapping"), ("family", "family"), ("hits", None))
+    ]
+    (tables / "sources.json").write_text(json.dumps([{"files": files}]))
+    (tables / "mine").write_text("URS0000000001\tENA\tx\t1\tRNA\t\n")
+    named = {"--fetched": tables, "--id-mapping": tables / "mine", "--out": tmp_path}
+    config = parse_arguments([str(part) for pair in named.items() for part in pair])
+    assert config.annotations.id_mapping == tables / "mine"
+    assert config.annotations.family == tables / "family"
+    assert config.annotations.rfam_annotations is None
+    with pytest.raises(ValueError, match="nowhere is not a file"):
+        parse_arguments(["--id-mapping", "nowhere", "--out", "x"])
+    with pytest.raises(ValueError, match="give their types too, with --family-table"):
+        parse_arguments(["--rfam-annotations", "hits", "--out", "x"])
 
 
 def test_main_ends_with_one_line_on_an_error(tmp_path):
