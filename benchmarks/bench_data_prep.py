@@ -23,7 +23,7 @@ from openrinalmo.data_prep.filters import find_reject_reasons, normalise, select
 from openrinalmo.data_prep.inputs.fasta import iter_fasta_blocks
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.records import build_records
-from openrinalmo.data_prep.stages import build_unique
+from openrinalmo.data_prep.unique import build_unique
 from rows import append_rows
 
 STEPS = ("records", "unique", "clusters", "split", "shards")

@@ -29,8 +29,9 @@ from openrinalmo.data_prep.mmseqs import find_mmseqs, read_version
 from openrinalmo.data_prep.publish import build_shards, is_complete, publish
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.reports.report import write_report
-from openrinalmo.data_prep.stages import build_clusters, build_split, build_unique
+from openrinalmo.data_prep.stages import build_clusters, build_split
 from openrinalmo.data_prep.steps import exclusive, run_step
+from openrinalmo.data_prep.unique import build_unique
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .composition import TypeWeights, describe_composition
 from .engine import LOCAL_ENGINE, Engine
 from .merged import publish_merged
+from .products import load_product, open_records
 from .shards import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -25,7 +26,6 @@ from .shards import (
     write_manifest,
     write_shards,
 )
-from .stages import load_product, open_records
 
 BLOCK_NT = 1 << 20  # `bincount` widens its input to eight bytes a letter
 

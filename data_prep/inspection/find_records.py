@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..dedup import DIGEST_BYTES, hash_sequence
 from ..merged import find_kept
+from ..products import open_records
 from ..shards import SPLITS, Split, open_split, read_manifest
-from ..stages import open_records
 
 MAX_CLOSE = 5
 EXCLUDED = "excluded (--exclude or --exclude-family)"

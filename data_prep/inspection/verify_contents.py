@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..filters import LETTERS
+from ..products import load_product, open_records
 from ..publish import describe_split
 from ..shards import SHARD_SCHEMA, SPLITS, Split, find_run_starts, open_split
-from ..stages import load_product, open_records
 
 MAX_NAMED = 5
 """Faults of one kind that are named; the rest are counted."""

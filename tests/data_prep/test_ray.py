@@ -23,7 +23,7 @@ from openrinalmo.data_prep.inputs.formats import iter_blocks
 from openrinalmo.data_prep.prepare import prepare_data
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.shards import hash_file
-from openrinalmo.data_prep.stages import build_unique
+from openrinalmo.data_prep.unique import build_unique
 from support.mmseqs import requires_mmseqs
 from support.ray_cluster import requires_ray, run_cluster
 from support.sequences import draw_sequence, format_fasta

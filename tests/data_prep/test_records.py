@@ -29,7 +29,7 @@ from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.rna_types import AnnotationConfig
 from openrinalmo.data_prep.shards import FORMAT_VERSION, write_manifest
-from openrinalmo.data_prep.stages import build_unique
+from openrinalmo.data_prep.unique import build_unique
 from support.sequences import draw_sequence
 from support.slow_fasta import judge_slowly, normalise_slowly, read_slowly
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import zstandard
 
 from openrinalmo.data_prep.config import DataConfig
+from openrinalmo.data_prep.products import open_records
 from openrinalmo.data_prep.records import build_records
-from openrinalmo.data_prep.stages import open_records
 from openrinalmo.data_prep.steps import run_step
 
 LIMIT_SECONDS = 20
