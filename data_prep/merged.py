@@ -97,6 +97,11 @@ def publish_merged(steps: Path, folder: Path, report: dict[str, Any]) -> dict[st
     }
 
 
+def open_merged(folder: Path) -> pa.Table:
+    """Map all rows of prepared data."""
+    return pa.Table.from_batches(_iter_published(folder), PUBLISHED_SCHEMA)
+
+
 def read_merged(folder: Path, digest: bytes) -> list[MergedRecord]:
     """Return the records that were merged into the one with this digest.
 

@@ -1,4 +1,4 @@
-"""Parquet, Arrow IPC (file, stream, Feather) and our own shards as blocks of records."""
+"""Parquet and Arrow IPC (file, stream, Feather, our own shards) as blocks of records."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..shards import SPLITS, UNKNOWN_RNA_TYPE, read_manifest
+from ..shards import UNKNOWN_RNA_TYPE
 from .blocks import RecordBlock
 
 logger = logging.getLogger(__name__)
@@ -67,21 +67,6 @@ def iter_arrow_blocks(
             schema = batches.schema
         columns = _choose_columns(path, schema, config or FormatConfig())
         yield from _iter_blocks(path, batches, columns, on_read, None)
-
-
-def iter_shard_blocks(
-    folder: Path, on_read: Callable[[int], object] = int
-) -> Iterator[RecordBlock]:
-    """Yield all records of a prepared data folder, training before validation."""
-    number = 1
-    splits = read_manifest(folder)["splits"]
-    for entry in (entry for split in SPLITS for entry in splits[split]["shards"]):
-        path = folder / entry["file"]
-        if not path.is_file() or path.stat().st_size != entry["bytes"]:
-            raise ValueError(f"{path} is missing or cut short: copy the folder again")
-        for block in iter_arrow_blocks(path, on_read):
-            yield block._replace(first_number=number)
-            number += len(block.ids)
 
 
 class _naming:  # noqa: N801

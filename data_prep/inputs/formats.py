@@ -10,11 +10,11 @@ from .arrow_input import (
     FormatConfig,
     iter_arrow_blocks,
     iter_parquet_blocks,
-    iter_shard_blocks,
 )
 from .blocks import BlockReader, RecordBlock, Source
 from .fasta import iter_fasta_blocks
 from .fastq import iter_fastq_blocks
+from .prepared import iter_prepared_blocks
 from .stdin import STDIN
 
 SNIFFED_BYTES = 1 << 16
@@ -40,7 +40,7 @@ def iter_blocks(
         yield from read(stream, int)
         return
     if source.is_dir():
-        yield from iter_shard_blocks(source, on_read)
+        yield from iter_prepared_blocks(source, on_read)
         return
     start, packed = _sniff(source)
     if start.startswith((PARQUET, ARROW_FILE, ARROW_STREAM)) and packed:

@@ -143,6 +143,30 @@ def test_a_family_takes_what_any_record_of_a_sequence_calls_so(tmp_path):
         describe_record(tmp_path / "twin", "misc_RNA7")
 
 
+def test_prepared_data_as_an_input_gives_what_was_merged_too(tmp_path):
+    rng = random.Random(2)
+    sequences = [draw_sequence(rng, 60) for _ in range(30)]
+    inputs = [
+        write_typed(tmp_path / "a.fa", sequences, "rRNA", 0),
+        write_typed(tmp_path / "b.fa", sequences[:7], "tRNA", 0),
+        write_typed(tmp_path / "c.fa", sequences[5:10], "misc_RNA", 5),
+    ]
+    whole = prepare(tmp_path / "whole", *inputs)
+    assert whole["counts"]["duplicates"] == whole["merged"]["duplicates"] == 12
+    again = prepare(tmp_path / "again", tmp_path / "whole")
+    assert again["counts"]["read"] == whole["counts"]["read"] == 42
+    assert again["merged"]["duplicates"] == 12
+    assert read_ids(tmp_path / "again") == read_ids(tmp_path / "whole")
+    for name in ("tRNA0", "tRNA6", "misc_RNA6", "misc_RNA9"):
+        with pytest.raises(ValueError, match=f"a duplicate of rRNA{name[-1]}, which was kept"):
+            describe_record(tmp_path / "again", name)
+    twin = prepare(tmp_path / "twin", tmp_path / "whole", "--exclude-family", "tRNA")
+    assert twin["counts"]["excluded"] == 7
+    (tmp_path / "whole" / "shards" / "merged.arrow").unlink()
+    with pytest.raises(ValueError, match=r"merged.arrow is missing or cut short: copy the folder"):
+        prepare(tmp_path / "lost", tmp_path / "whole")
+
+
 def test_a_mistyped_cap_is_refused_before_the_clusters(records, tmp_path):
     with pytest.raises(ValueError, match=r"no RNA type 'trna'; did you mean 'tRNA'\?"):
         prepare(tmp_path, "--type-caps", "trna=0.2")
