@@ -17,16 +17,13 @@ def test_one_pass_where_the_table_fits():
     assert choose_table_limit(lengths, 0, 21, f"{table}B") != f"{table}B"
 
 
-@pytest.mark.parametrize("longest", [300, 1_500, 8_000])
-def test_passes_are_many_enough_that_a_byte_counts_a_sequence(longest):
+@pytest.mark.parametrize(("share", "passes"), [(0.9, 4), (0.3, 4), (0.2, 8), (0.1, 16)])
+def test_passes_are_four_or_as_many_doublings_as_memory_asks_for(share, passes):
     lengths = np.full(100_000, 250, np.int32)
-    lengths[7] = longest
-    table = count_table_bytes(lengths)
-    limit = int(choose_table_limit(lengths, 0, 21, "100M")[:-1])
-    assert limit <= 100 << 20
-    passes = table / (limit - 32 * len(lengths))
-    assert passes >= 2
-    assert (21 + longest / 5) / passes < 165
+    lengths[7] = 8_000
+    table, kept = count_table_bytes(lengths), 32 * len(lengths)
+    limit = int(choose_table_limit(lengths, 0, 21, f"{int(share * table) + kept}B")[:-1])
+    assert table / (limit - kept) == pytest.approx(passes, rel=1e-4)
 
 
 def test_a_little_less_memory_changes_no_pass():
