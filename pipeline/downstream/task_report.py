@@ -40,8 +40,9 @@ class PairedGain:
     part: str
     metric: str
     gain: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    """Ends of the bootstrap interval; None where there is nothing to resample."""
     p_value: float
     """Two-sided, of a paired sign-flip permutation test."""
     unit: str = "sequences"
@@ -109,6 +110,8 @@ class TaskReport:
     """Seconds, or bytes, of each phase or part."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of each file of known answers, or set of files, by its name: what audits are of."""
 
 
 def write_task_report(report: TaskReport, folder: Path) -> Path:

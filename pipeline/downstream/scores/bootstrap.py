@@ -28,17 +28,17 @@ class Estimate(NamedTuple):
     """A mean, or another metric, and the interval its resamples fall into."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    """None where there is nothing to resample: a single unit says nothing of how others vary."""
 
 
 def estimate_mean(values: Sequence[float] | NDArray, config: BootstrapConfig) -> Estimate:
-    """Mean of independent units (sequences, or families' own means) with its interval.
-
-    One unit gives an interval of no width: there is nothing to resample.
-    """
+    """Mean of independent units with its interval."""
     units = np.asarray(values, np.float64)
     _refuse_none(len(units))
+    if len(units) == 1:
+        return Estimate(float(units[0]), None, None)
     generator = np.random.default_rng(config.seed)
     drawn = generator.integers(len(units), size=(config.num_resamples, len(units)))
     return _build_estimate(float(units.mean()), units[drawn].mean(axis=1), config)
@@ -60,6 +60,8 @@ def estimate_metric(
     value = float(compute(*arrays))
     if np.isnan(value):
         raise ValueError(f"the metric is not defined on these {size} units: it is NaN")
+    if size == 1:
+        return Estimate(value, None, None)
     generator = np.random.default_rng(config.seed)
     resampled = np.empty(config.num_resamples)
     for row in range(config.num_resamples):
@@ -79,6 +81,8 @@ def estimate_mean_of_families(
     _refuse_none(len(families))
     for values in families:
         _refuse_none(len(values))
+    if sum(map(len, families)) == 1:
+        return Estimate(float(families[0][0]), None, None)
     generator = np.random.default_rng(config.seed)
     drawn = generator.integers(len(families), size=(config.num_resamples, len(families)))
     means = np.empty(drawn.shape)

@@ -16,7 +16,7 @@ from ..scoring import (
     count_pairs,
 )
 from ..task_report import Score
-from .bootstrap import BootstrapConfig, estimate_mean, estimate_mean_of_families
+from .bootstrap import BootstrapConfig, Estimate, estimate_mean, estimate_mean_of_families
 from .summary import MEAN_OF_FAMILIES, SCORINGS, Scoring
 
 METRICS = ("F1", "precision", "recall", "MCC", "INF")
@@ -157,7 +157,7 @@ def _build_score(
     config: ScoreConfig,
     part: str,
     metric: str,
-    estimate: tuple[float, float, float],
+    estimate: Estimate,
     units: int,
     *,
     unit: str = "sequences",

@@ -1,13 +1,13 @@
 """Two systems on the same units: the gain, its bootstrap interval, and a sign-flip p-value."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..task_report import PairedGain
-from .bootstrap import BootstrapConfig, estimate_mean, estimate_metric
+from .bootstrap import BootstrapConfig, estimate_mean, estimate_mean_of_families, estimate_metric
 
 MAX_EXACT_UNITS = 12
 """Up to here every assignment of signs is tried (4,096); above, a seeded draw of them."""
@@ -24,13 +24,8 @@ def build_gain(
     metric: str,
     unit: str = "sequences",
 ) -> PairedGain:
-    """Mean score of one system less that of the other, unit by unit (sequences, or families)."""
-    if len(system) != len(baseline):
-        raise ValueError(
-            f"{names[0]} has {len(system)} {unit} and {names[1]} {len(baseline)}: a paired "
-            "comparison needs the same ones in the same order"
-        )
-    differences = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
+    """Mean score of one system less that of the other, unit by unit."""
+    differences = _subtract(system, baseline, names, unit)
     gain = estimate_mean(differences, config)
     return PairedGain(
         system=names[0],
@@ -42,6 +37,43 @@ def build_gain(
         high=gain.high,
         p_value=compute_sign_flip_p(differences, seed=config.seed),
         unit=unit,
+    )
+
+
+def build_family_gain(
+    system: Mapping[str, Sequence[float] | NDArray],
+    baseline: Mapping[str, Sequence[float] | NDArray],
+    config: BootstrapConfig,
+    *,
+    names: tuple[str, str],
+    part: str,
+    metric: str,
+) -> PairedGain:
+    """Mean of families of one system less that of the other; values of sequences by family.
+
+    The interval is that of a mean of families: they are resampled, then the sequences of each drawn
+    one. The null flips signs of whole families.
+    """
+    if list(system) != list(baseline):
+        raise ValueError(
+            f"{names[0]} has the families {', '.join(system)} and {names[1]} "
+            f"{', '.join(baseline)}: a paired comparison needs the same ones in the same order"
+        )
+    differences = [
+        _subtract(system[family], baseline[family], names, f"sequences of {family}")
+        for family in system
+    ]
+    gain = estimate_mean_of_families(differences, config)
+    return PairedGain(
+        system=names[0],
+        baseline=names[1],
+        part=part,
+        metric=metric,
+        gain=gain.mean,
+        low=gain.low,
+        high=gain.high,
+        p_value=compute_sign_flip_p([one.mean() for one in differences], seed=config.seed),
+        unit="families",
     )
 
 
@@ -104,6 +136,20 @@ def compute_sign_flip_p(differences: Sequence[float] | NDArray, *, seed: int = 0
     drawn = _iter_signs(len(units), seed, num_draws=NUM_SIGN_DRAWS)
     null = np.concatenate([signs @ units for signs in drawn])
     return _share_as_extreme(null, float(units.sum()))
+
+
+def _subtract(
+    system: Sequence[float] | NDArray,
+    baseline: Sequence[float] | NDArray,
+    names: tuple[str, str],
+    unit: str,
+) -> NDArray[np.float64]:
+    if len(system) != len(baseline):
+        raise ValueError(
+            f"{names[0]} has {len(system)} {unit} and {names[1]} {len(baseline)}: a paired "
+            "comparison needs the same ones in the same order"
+        )
+    return np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
 
 
 def _share_as_extreme(null: NDArray[np.float64], observed: float) -> float:

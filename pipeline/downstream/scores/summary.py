@@ -8,13 +8,13 @@ import numpy as np
 
 from ..scoring import PairCounts, pool_counts
 from ..structure_folds.fold_results import FoldResult
-from .bootstrap import BootstrapConfig, Estimate, estimate_mean
+from .bootstrap import BootstrapConfig, Estimate, estimate_mean, estimate_mean_of_families
 
 Scoring = Literal["relaxed", "strict"]
 SCORINGS: tuple[Scoring, ...] = ("relaxed", "strict")
 
 MEAN_OF_FAMILIES = "mean of families"
-"""Every family weighs the same; the interval resamples families."""
+"""Every family weighs the same; the interval resamples families, then the RNAs of each."""
 MEAN_OF_SEQUENCES = "mean of sequences"
 """Every RNA weighs the same; the interval resamples RNAs."""
 POOLED_PAIRS = "pooled pairs"
@@ -76,7 +76,7 @@ def compare_systems(
                 system=system,
                 baseline=baseline,
                 over_sequences=estimate_mean(np.concatenate(differences), config),
-                over_families=estimate_mean([one.mean() for one in differences], config),
+                over_families=estimate_mean_of_families(differences, config),
             )
         )
     return gains
@@ -87,15 +87,32 @@ def _summarise_system(
 ) -> list[Cell]:
     system = results[0].system
     scores = [_build_scores(result, scoring) for result in results]
-    cells = [
-        _build_cell(system, result.part, scoring, one, len(one), config)
-        for result, one in zip(results, scores, strict=True)
-    ]
-    by_family = np.stack([one.mean(axis=0) for one in scores])
-    by_sequence = np.concatenate(scores)
-    total = len(by_sequence)
-    cells.append(_build_cell(system, MEAN_OF_FAMILIES, scoring, by_family, total, config))
-    cells.append(_build_cell(system, MEAN_OF_SEQUENCES, scoring, by_sequence, total, config))
+    total = sum(map(len, scores))
+
+    def build_cell(scope: str, means: np.ndarray, f1: Estimate, num_sequences: int) -> Cell:
+        precision, recall, _ = means.tolist()
+        return Cell(
+            system=system,
+            scope=scope,
+            scoring=scoring,
+            num_sequences=num_sequences,
+            precision=precision,
+            recall=recall,
+            f1=f1.mean,
+            f1_low=f1.low,
+            f1_high=f1.high,
+        )
+
+    cells: list[Cell] = []
+    for result, one in zip(results, scores, strict=True):
+        f1 = estimate_mean(one[:, 2], config)
+        cells.append(build_cell(result.part, one.mean(axis=0), f1, len(one)))
+    means = np.mean([one.mean(axis=0) for one in scores], axis=0)
+    f1 = estimate_mean_of_families([one[:, 2] for one in scores], config)
+    cells.append(build_cell(MEAN_OF_FAMILIES, means, f1, total))
+    every = np.concatenate(scores)
+    f1 = estimate_mean(every[:, 2], config)
+    cells.append(build_cell(MEAN_OF_SEQUENCES, every.mean(axis=0), f1, total))
     pooled = pool_counts(one for result in results for one in _counts_of(result, scoring))
     cells.append(
         Cell(
@@ -109,30 +126,6 @@ def _summarise_system(
         )
     )
     return cells
-
-
-def _build_cell(
-    system: str,
-    scope: str,
-    scoring: Scoring,
-    units: np.ndarray,
-    num_sequences: int,
-    config: BootstrapConfig,
-) -> Cell:
-    """A cell from rows of (precision, recall, F1), one for each unit that is averaged."""
-    precision, recall, _ = units.mean(axis=0).tolist()
-    f1 = estimate_mean(units[:, 2], config)
-    return Cell(
-        system=system,
-        scope=scope,
-        scoring=scoring,
-        num_sequences=num_sequences,
-        precision=precision,
-        recall=recall,
-        f1=f1.mean,
-        f1_low=f1.low,
-        f1_high=f1.high,
-    )
 
 
 def _build_scores(result: FoldResult, scoring: Scoring) -> np.ndarray:

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-import numpy as np
-
 from ..scores.bootstrap import BootstrapConfig, Estimate, estimate_mean, estimate_mean_of_families
-from ..scores.paired import build_gain
+from ..scores.paired import build_family_gain, build_gain
 from ..scores.summary import MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES
 from ..task_report import PairedGain, Score
 
@@ -63,21 +61,10 @@ def build_gains(
         (family, len(theirs[family])) for family in theirs
     ]:
         raise ValueError(f"{system} and {baseline} were not scored on the same RNAs")
-    own_means, their_means = (
-        [float(np.mean(values)) for values in each.values()] for each in (own, theirs)
-    )
     own_every, their_every = (list(chain(*each.values())) for each in (own, theirs))
     names = system, baseline
     return [
-        build_gain(
-            own_means,
-            their_means,
-            config,
-            names=names,
-            part=MEAN_OF_FAMILIES,
-            metric=metric,
-            unit="families",
-        ),
+        build_family_gain(own, theirs, config, names=names, part=MEAN_OF_FAMILIES, metric=metric),
         build_gain(
             own_every, their_every, config, names=names, part=MEAN_OF_SEQUENCES, metric=metric
         ),

@@ -39,8 +39,13 @@ def test_seed_decides():
     )
 
 
-def test_one_value_has_no_width_and_none_is_refused():
-    assert estimate_mean([0.4], BootstrapConfig()) == pytest.approx((0.4, 0.4, 0.4))
+def test_one_value_has_no_interval_and_none_is_refused():
+    config = BootstrapConfig()
+    assert estimate_mean([0.4], config) == (0.4, None, None)
+    assert estimate_mean_of_families([[0.4]], config) == (0.4, None, None)
+    assert estimate_metric(lambda x: float(x.max()), [np.array([0.4])], config) == (0.4, None, None)
+    one_family = estimate_mean_of_families([[0.4, 0.6]], config)
+    assert one_family == pytest.approx((0.5, 0.4, 0.6))
     with pytest.raises(ValueError, match="no values to average"):
         estimate_mean([], BootstrapConfig())
 

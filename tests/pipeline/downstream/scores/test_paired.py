@@ -7,8 +7,13 @@ import pytest
 from scipy.stats import permutation_test
 from sklearn.metrics import r2_score
 
-from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig, estimate_mean
+from openrinalmo.pipeline.downstream.scores.bootstrap import (
+    BootstrapConfig,
+    estimate_mean,
+    estimate_mean_of_families,
+)
 from openrinalmo.pipeline.downstream.scores.paired import (
+    build_family_gain,
     build_gain,
     build_metric_gain,
     compute_sign_flip_p,
@@ -142,3 +147,31 @@ def test_other_units_are_refused():
         build([0.1, 0.2], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="no differences to test"):
         compute_sign_flip_p([])
+
+
+def test_a_mean_of_families_has_one_interval_and_flips_whole_families():
+    config = BootstrapConfig(num_resamples=300)
+    system = {"tRNA": [0.9, 0.5, 0.7], "5s": [0.4], "srp": [0.6, 0.8]}
+    baseline = {"tRNA": [0.8, 0.5, 0.3], "5s": [0.1], "srp": [0.7, 0.3]}
+    gain = build_family_gain(
+        system, baseline, config, names=NAMES, part="mean of families", metric="F1 relaxed"
+    )
+    differences = [[0.1, 0.0, 0.4], [0.3], [-0.1, 0.5]]
+    expected = estimate_mean_of_families(differences, config)
+    assert (gain.gain, gain.low, gain.high) == pytest.approx(expected)
+    assert gain.gain == pytest.approx((0.5 / 3 + 0.3 + 0.2) / 3)
+    assert gain.p_value == compute_sign_flip_p([np.mean(one) for one in differences]) == 2 / 8
+    assert (gain.unit, gain.system, gain.baseline) == ("families", *NAMES)
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        ({"tRNA": [0.8], "5s": [0.1]}, "2 sequences of tRNA and one-hot 1"),
+        ({"5s": [0.1], "tRNA": [0.8, 0.5]}, "families tRNA, 5s and one-hot 5s, tRNA"),
+    ],
+)
+def test_families_that_do_not_match_are_refused(other, problem):
+    system = {"tRNA": [0.9, 0.5], "5s": [0.4]}
+    with pytest.raises(ValueError, match=problem):
+        build_family_gain(system, other, BootstrapConfig(), names=NAMES, part="", metric="")
