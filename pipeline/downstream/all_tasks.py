@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from ...model.weights import LoadedModel, load_masked_lm
 from ..overrides import apply_overrides
+from .reports.corpus_audit import find_audit
 from .reports.report import write_report
 from .reports.scorecard import build_scorecard
 from .representations.embed import Checkpoint
@@ -92,6 +93,8 @@ def evaluate_task(name: str, request: Request) -> TaskReport:
     check_names([name])
     logger.info("task %s, preset %s", name, request.preset)
     report = TASKS[name](name, request)
+    audit = f"Audit: {find_audit(report.checkpoint, report.sources)}"
+    report = replace(report, notes=(*report.notes, audit))
     write_task_report(report, request.out)
     return report
 

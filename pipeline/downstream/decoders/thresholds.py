@@ -4,10 +4,8 @@ Shape suffixes: L nucleotides of one RNA, P predicted pairs, T target pairs, N t
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -159,25 +157,6 @@ def tune_decoder(
         num_validation=len(ids),
         tuned_on=hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16],
     )
-
-
-def write_decoding_rule(rule: DecodingRule, path: Path) -> None:
-    """Write a rule as JSON; it appears whole or not at all."""
-    scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(json.dumps(asdict(rule), indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)
-
-
-def read_decoding_rule(path: Path) -> DecodingRule:
-    """Read what `write_decoding_rule` wrote; anything else is an error that names the file."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        decoder = DecoderConfig(**stored.pop("decoder"))
-        for name in ("grid", "families"):
-            stored[name] = tuple(stored[name])
-        return DecodingRule(**stored, decoder=decoder)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no decoding rule ({error}); tune the decoder again") from error
 
 
 def _score_case(

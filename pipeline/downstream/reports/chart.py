@@ -5,7 +5,8 @@ from html import escape
 
 from ..scores.summary import POOLED_PAIRS, SCORINGS, Scoring
 from ..structure_folds.structure_config import LABELS
-from .scorecard import Scorecard, build_signature
+from .scorecard import Scorecard
+from .structure_signature import build_signature
 
 COLOURS = {
     "pretrained": "#0072b2",

@@ -7,25 +7,22 @@ not, the difference is named and nothing is subtracted.
 import csv
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from ..scores.bootstrap import BootstrapConfig
-from ..scores.paired import build_gain
+from ..scores.paired import build_family_gain, build_gain
+from ..scores.signature import parse_programs, parse_signature, select_deciding
+from ..scores.summary import MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES
 from ..task_report import PairedGain, Score, TaskReport, read_task_report
 from .scorecard_page import describe_checkpoint
 from .scorecard_tables import SAME_GAIN
 
 SEQUENCES = "sequences.csv"
-MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES = "mean of families", "mean of sequences"
-CHECKPOINT_FACT = "ckpt"
-
-_TUNED = re.compile(r"^[^@|]*@val-")
-"""A threshold tuned on validation RNAs: its value is a result, its rule a setting."""
+CHECKPOINT, HEADS, PROGRAMS, CONFIG = "ckpt", "heads", "programs", "config"
+"""Facts of a signature that are not compared letter for letter."""
 
 SequenceScores = Mapping[str, Mapping[tuple[str, str], Mapping[str, str]]]
 """Row of a `sequences.csv` by system, then by family (or part) and id."""
@@ -39,6 +36,8 @@ class ComparedScore:
     second: Score
     paired: PairedGain | None
     """Second less first on the same units, where both have results by sequence."""
+    conflict: str = ""
+    """What this row alone differs in: the version of the program that it is of."""
 
     @property
     def difference(self) -> float:
@@ -122,7 +121,8 @@ def compare_reports(
     config: BootstrapConfig,
 ) -> ComparedTask:
     """Put the scores of one task beside one another: same system, regime, part and metric."""
-    conflicts = find_conflicts(first.signature, second.signature)
+    conflicts = find_conflicts(first, second)
+    versions, others = (_read_programs(report) for report in (first, second))
     of_first, of_second = (
         {(s.system, s.regime, s.part, s.metric): s for s in report.scores}
         for report in (first, second)
@@ -134,10 +134,15 @@ def compare_reports(
             continue
         # A sequence's row does not say its regime: it is clear only where there is one.
         is_clear = sum(system == score.system for system, _ in regimes) == 1
-        paired = _pair(score, sequences, config) if is_clear and not conflicts else None
+        programs = [some.get(score.system, "") for some in (versions, others)]
+        conflict = " and ".join(programs) if all(programs) and programs[0] != programs[1] else ""
+        is_comparable = not conflicts and not conflict
+        paired = _pair(score, sequences, config) if is_clear and is_comparable else None
         if paired and not abs(paired.gain - (of_second[key].value - score.value)) < SAME_GAIN:
             paired = None  # the rows are not what this score is the mean of
-        scores.append(ComparedScore(first=score, second=of_second[key], paired=paired))
+        scores.append(
+            ComparedScore(first=score, second=of_second[key], paired=paired, conflict=conflict)
+        )
     return ComparedTask(
         task=first.task,
         title=first.title,
@@ -148,21 +153,40 @@ def compare_reports(
     )
 
 
-def find_conflicts(first: str, second: str) -> list[str]:
-    """Say what two signatures differ in, but for the checkpoint and what was tuned on it."""
-    facts, others = parse_signature(first), parse_signature(second)
-    found = []
+def find_conflicts(first: TaskReport, second: TaskReport) -> list[str]:
+    """Say what two reports were measured by that differs, but for the checkpoint.
+
+    Heads belong to a checkpoint, so only whether both were given some counts. Programs differ row
+    by row. Where settings differ, each is named.
+    """
+    facts, others = (parse_signature(report.signature) for report in (first, second))
+    found: list[str] = []
     for name in dict.fromkeys([*facts, *others]):
-        values = [_TUNED.sub("@val-", some.get(name, "")) for some in (facts, others)]
-        if name != CHECKPOINT_FACT and values[0] != values[1]:
-            found.append(f"{name}: {facts.get(name, 'absent')} and {others.get(name, 'absent')}")
+        values = [some.get(name, "absent") for some in (facts, others)]
+        if values[0] == values[1] or name in (CHECKPOINT, PROGRAMS):
+            continue
+        if name == HEADS and "absent" not in values:
+            continue
+        settings = _diff_settings(first, second) if name == CONFIG else []
+        found += settings or [f"{name}: {values[0]} and {values[1]}"]
+    return list(dict.fromkeys(found))
+
+
+def _diff_settings(first: TaskReport, second: TaskReport) -> list[str]:
+    """Settings that may decide a number and differ, by path."""
+    settings, others = (
+        select_deciding(report.settings.get(CONFIG, report.settings)) for report in (first, second)
+    )
+    found: list[str] = []
+    for path in dict.fromkeys([*settings, *others]):
+        values = [some.get(path, "absent") for some in (settings, others)]
+        if values[0] != values[1]:
+            found.append(f"{path}: {values[0]} and {values[1]}")
     return found
 
 
-def parse_signature(signature: str) -> dict[str, str]:
-    """Facts of a signature line `name:value|name:value` by name."""
-    parts = (part.partition(":") for part in signature.split("|") if part)
-    return {name: value for name, _, value in parts}
+def _read_programs(report: TaskReport) -> dict[str, str]:
+    return parse_programs(parse_signature(report.signature).get(PROGRAMS, ""))
 
 
 def read_sequence_scores(folder: Path, report: TaskReport) -> SequenceScores:
@@ -198,35 +222,21 @@ def _pair(
     rows, others = (some.get(score.system, {}) for some in sequences)
     if not rows or rows.keys() != others.keys() or column not in next(iter(rows.values())):
         return None
-    by_family: dict[str, list[tuple[float, float]]] = {}
+    firsts: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
     for key, row in rows.items():
-        values = (float(row[column]), float(others[key][column]))
-        by_family.setdefault(key[0], []).append(values)
-    units = _select_units(by_family, score.part)
-    if not units or not all(math.isfinite(value) for pair in units for value in pair):
-        return None
-    firsts, seconds = zip(*units, strict=True)
-    return build_gain(
-        seconds,
-        firsts,
-        config,
-        names=("second", "first"),
-        part=score.part,
-        metric=score.metric,
-        unit="families" if score.part == MEAN_OF_FAMILIES else "sequences",
-    )
-
-
-def _select_units(
-    by_family: Mapping[str, Sequence[tuple[float, float]]], part: str
-) -> Iterable[tuple[float, float]] | None:
-    """Pairs of values that a part averages; None for a part that is no such mean."""
-    if part == MEAN_OF_SEQUENCES:
-        return [pair for pairs in by_family.values() for pair in pairs]
-    if part == MEAN_OF_FAMILIES:
-        means = (np.mean(pairs, axis=0) for pairs in by_family.values())
-        return [(float(mean[0]), float(mean[1])) for mean in means]
-    return by_family.get(part)
+        if score.part in (key[0], MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES):
+            firsts.setdefault(key[0], []).append(float(row[column]))
+            seconds.setdefault(key[0], []).append(float(others[key][column]))
+    mine, theirs = (list(chain(*values.values())) for values in (seconds, firsts))
+    if not mine or not all(map(math.isfinite, (*mine, *theirs))):
+        return None  # the part is no mean of rows
+    names = ("second", "first")
+    if score.part == MEAN_OF_FAMILIES:
+        return build_family_gain(
+            seconds, firsts, config, names=names, part=score.part, metric=score.metric
+        )
+    return build_gain(mine, theirs, config, names=names, part=score.part, metric=score.metric)
 
 
 def name_column(metric: str) -> str:

@@ -63,6 +63,7 @@ def format_text(tasks: Iterable[ComparedTask], notes: Sequence[str]) -> str:
     for task in tasks:
         if task.conflicts:
             conflicts.append(f"{task.title}: {INCOMPARABLE}, {'; '.join(task.conflicts)}")
+        conflicts += [f"{task.title}, {row}" for row in _list_row_conflicts(task)]
         for one in _select_primary(task):
             rows.append(
                 [
@@ -72,7 +73,7 @@ def format_text(tasks: Iterable[ComparedTask], notes: Sequence[str]) -> str:
                     one.first.metric,
                     format_value(one.first.value),
                     format_value(one.second.value),
-                    INCOMPARABLE if task.conflicts else format_gain(one.difference),
+                    INCOMPARABLE if _is_grey(task, one) else format_gain(one.difference),
                     format_interval(one.paired.low, one.paired.high) if one.paired else "",
                     format_p(one.paired.p_value) if one.paired else "",
                 ]
@@ -84,6 +85,8 @@ def _iter_task(task: ComparedTask) -> Iterator[str]:
     yield f"<h2>{escape(task.title)}</h2>"
     if task.conflicts:
         yield format_list([f"{INCOMPARABLE}: {conflict}" for conflict in task.conflicts])
+    if rows := _list_row_conflicts(task):
+        yield format_list(rows)
     primary = {one.first.metric for one in task.scores if one.first.is_primary}
     encoders = [
         (task, one)
@@ -103,11 +106,21 @@ def _iter_task(task: ComparedTask) -> Iterator[str]:
 
 def _tabulate(rows: Sequence[tuple[ComparedTask, ComparedScore]], *, has_task: bool = False) -> str:
     cells = [
-        _format_row(one, title=task.title if has_task else "", is_grey=bool(task.conflicts))
+        _format_row(one, title=task.title if has_task else "", is_grey=_is_grey(task, one))
         for task, one in rows
     ]
     head = ["task" if has_task else "system", "A", "B", "B − A", "p"]
-    return format_table(head, cells, ["grey" if task.conflicts else "" for task, _ in rows])
+    return format_table(head, cells, ["grey" if _is_grey(*row) else "" for row in rows])
+
+
+def _is_grey(task: ComparedTask, one: ComparedScore) -> bool:
+    return bool(task.conflicts or one.conflict)
+
+
+def _list_row_conflicts(task: ComparedTask) -> list[str]:
+    """Rows that differ in the version of their program, each once."""
+    rows = {one.first.system: one.conflict for one in task.scores if one.conflict}
+    return [f"{system}: {INCOMPARABLE}, {conflict}" for system, conflict in rows.items()]
 
 
 def _select_primary(task: ComparedTask) -> list[ComparedScore]:

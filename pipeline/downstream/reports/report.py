@@ -9,7 +9,10 @@ from typing import Any
 
 from ..structure_folds.structure_config import LABELS
 from .chart import draw_parts
-from .scorecard import Scorecard, build_signature, find_audit, format_markdown, format_text
+from .corpus_audit import find_audit
+from .scorecard import Scorecard
+from .scorecard_text import format_markdown, format_text
+from .structure_signature import build_signature
 
 
 def write_report(card: Scorecard, folder: Path) -> list[Path]:
@@ -37,7 +40,7 @@ def _build_facts(card: Scorecard) -> dict[str, Any]:
         "signature": build_signature(card),
         "benchmark": {"name": card.benchmark.name, "sources": dict(card.benchmark.sources)},
         "checkpoint": card.checkpoint,
-        "audit": find_audit(card),
+        "audit": find_audit(card.checkpoint, card.benchmark.sources),
         "config": asdict(card.config),
         "threshold_from": "best mean relaxed F1 on validation RNAs",
         "folds": [

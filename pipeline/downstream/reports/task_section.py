@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from types import ModuleType
 
+from ..scores.signature import flatten
 from ..task_report import Curve, PairedGain, Score, StructureCase, TaskReport
 from .page_charts import COLOURS, Bar, build_axis, draw_bars, draw_curves
 from .page_html import (
@@ -264,15 +265,6 @@ def format_cost(name: str, value: float) -> str:
     if "seconds" in name:
         return f"{value:,.1f} s" if value < 600 else f"{value / 60:,.1f} min"
     return f"{value:,g}"
-
-
-def flatten(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every setting of a nested mapping by its dotted path."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _fold_if_many(title: str, inner: str, count: int) -> str:

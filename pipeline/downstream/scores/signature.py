@@ -1,11 +1,18 @@
 """The line under a table: everything that decides its numbers, in one string."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from ..decoders.thresholds import DecodingRule
 from ..scoring import EMPTY_POLICY, TRUTH_POLICY, EmptyPolicy, TruthPolicy
 from ..structure import MIN_PAIR_DISTANCE, DecoderConfig
+from ..structure_folds.fold_results import build_key
 from .bootstrap import BootstrapConfig
+
+WITHOUT_INFLUENCE = (
+    *("systems", "workers", "device", "max_tokens_per_pack"),
+    *("save_every_steps", "save_every_seconds"),
+)
+"""Settings, by the last word of their path, that decide no number: which rows there are, and how
+fast they come. What `auto` means on a device is a fact of its own, `precision`."""
 
 
 def build_signature(facts: Mapping[str, object]) -> str:
@@ -16,6 +23,12 @@ def build_signature(facts: Mapping[str, object]) -> str:
     return "|".join(f"{name}:{value}" for name, value in facts.items())
 
 
+def parse_signature(signature: str) -> dict[str, str]:
+    """Facts of a signature line by name."""
+    parts = (part.partition(":") for part in signature.split("|") if part)
+    return {name: value for name, _, value in parts}
+
+
 def describe_scorer(
     bootstrap: BootstrapConfig,
     *,
@@ -23,29 +36,63 @@ def describe_scorer(
     empty: EmptyPolicy = EMPTY_POLICY,
 ) -> dict[str, object]:
     """Facts of the scorer: which known pairs count, what an empty structure scores, intervals."""
-    return {
-        "truth": truth.replace(" ", "-"),
-        "empty": empty,
-        "bs": f"{bootstrap.num_resamples}@{bootstrap.level:g},seed{bootstrap.seed}",
-    }
+    return {"truth": truth.replace(" ", "-"), "empty": empty, **describe_bootstrap(bootstrap)}
 
 
-def describe_decoder(decoder: DecoderConfig | DecodingRule) -> dict[str, object]:
-    """Facts of the decoder, and of the validation RNAs where its threshold was tuned on any."""
-    rule = decoder if isinstance(decoder, DecodingRule) else None
-    config = rule.decoder if rule else decoder
-    assert isinstance(config, DecoderConfig)
-    name = config.name
-    if config.use_energy:
-        name += f"+energy,w{config.score_weight:g}"
-    allowed = "canonical+wobble" if config.canonical_only else "any"
-    threshold = f"{config.threshold:g}"
-    if rule:
-        grid = f"{rule.grid[0]:g}..{rule.grid[-1]:g}/{len(rule.grid)}"
-        metric = rule.metric.replace(" ", "-")
-        threshold += f"@val-{metric},{grid},n{rule.num_validation},ids-{rule.tuned_on[:8]}"
+def describe_bootstrap(bootstrap: BootstrapConfig) -> dict[str, object]:
+    """Fact of the intervals."""
+    return {"bs": f"{bootstrap.num_resamples}@{bootstrap.level:g},seed{bootstrap.seed}"}
+
+
+def describe_decoder(
+    decoder: DecoderConfig, *, threshold: str, energy: str = ""
+) -> dict[str, object]:
+    """Facts of the decoder; `threshold` says what it is, or what it is tuned on.
+
+    `energy` is the version of the program whose energies the scores are weighed against.
+    """
+    name = decoder.name
+    if decoder.use_energy:
+        name += f"+energy,w{decoder.score_weight:g},{energy or 'unknown'}"
+    allowed = "canonical+wobble" if decoder.canonical_only else "any"
     return {
         "decoder": name,
         "pairs": f"{allowed},>={MIN_PAIR_DISTANCE}",
         "threshold": threshold,
     }
+
+
+def describe_programs(versions: Mapping[str, str]) -> dict[str, object]:
+    """Fact of the programs whose rows stand in a table, by row; none without any."""
+    if not versions:
+        return {}
+    return {"programs": ";".join(f"{label}={version}" for label, version in versions.items())}
+
+
+def parse_programs(fact: str) -> dict[str, str]:
+    """Versions by row, of what `describe_programs` says."""
+    parts = (part.partition("=") for part in fact.split(";") if part)
+    return {label: version for label, _, version in parts}
+
+
+def hash_settings(settings: Mapping[str, object]) -> str:
+    """8 hex digits that change with every setting that may decide a number."""
+    return build_key(select_deciding(settings))[:8]
+
+
+def select_deciding(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings by dotted path, without those that decide no number."""
+    return {
+        path: value
+        for path, value in flatten(settings)
+        if path.rpartition(".")[2] not in WITHOUT_INFLUENCE
+    }
+
+
+def flatten(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every setting of a nested mapping by its dotted path."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

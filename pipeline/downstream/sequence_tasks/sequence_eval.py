@@ -17,14 +17,11 @@ from ..tasks.task import Split, TaskData
 from .sequence_config import SequenceConfig, SequenceSystem
 from .sequence_fit import EvaluatedTask
 from .sequence_report import Evaluation, build_report
-from .sequence_runs import SequenceRun, load_run, save_run
+from .sequence_runs import VERSION_OF_NUMBERS, SequenceRun, load_run, save_run
 from .sequence_sources import ENCODERS, Job, Source, choose_fit
 from .splits import draw_limited
 
 logger = logging.getLogger(__name__)
-
-VERSION_OF_NUMBERS = 1
-"""Raised when a change of code changes scores: runs of an earlier one are not reused."""
 
 
 def evaluate_sequence_task(
@@ -79,6 +76,7 @@ def evaluate_sequence_task(
             runs=runs,
             checkpoint=checkpoint,
             config=config,
+            device=device,
         )
     )
 

@@ -4,23 +4,27 @@ Shape suffixes: N sequences, O outputs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ..fitting.regime_config import Regime
 from ..representations.embed import Checkpoint
 from ..scores.bootstrap import BootstrapConfig, Estimate
 from ..scores.paired import build_metric_gain
 from ..scores.signature import build_signature as join_facts
+from ..scores.signature import describe_bootstrap, hash_settings
 from ..structure_folds.fold_results import build_key
 from ..task_report import PairedGain, Score, TaskReport
 from ..tasks.task import SequenceTask, Split, TaskData
 from .near_duplicates import count_leakage
 from .sequence_config import SequenceConfig
 from .sequence_fit import read_targets
-from .sequence_runs import SequenceRun
+from .sequence_runs import VERSION_OF_NUMBERS, SequenceRun
+from .sequence_sources import choose_fit
 from .splits import NotedSplit
 
 PRETRAINED = "pretrained"
@@ -39,6 +43,7 @@ class Evaluation:
     runs: Sequence[SequenceRun]
     checkpoint: Checkpoint
     config: SequenceConfig
+    device: torch.device
 
 
 def build_report(evaluation: Evaluation) -> TaskReport:
@@ -80,6 +85,7 @@ def build_report(evaluation: Evaluation) -> TaskReport:
             },
         },
         checkpoint=evaluation.checkpoint.metadata,
+        sources=evaluation.data.sources,
     )
 
 
@@ -89,7 +95,8 @@ def estimate_metrics(
     """Every metric with its bootstrap interval over sequences, from one set of resamples.
 
     The resamples are those of `bootstrap.estimate_metric`. One on which a metric is not defined is
-    left out of its interval; a metric that is not defined on all sequences is nan.
+    left out of its interval; a metric that is not defined on all sequences is nan. One sequence
+    gives no interval.
     """
     whole = task.score(outputs_NO, targets_N)
     generator = np.random.default_rng(config.seed)
@@ -102,15 +109,21 @@ def estimate_metrics(
     estimates: dict[str, Estimate] = {}
     for metric, value in whole.items():
         defined = resampled[metric][~np.isnan(resampled[metric])]
-        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (value, value)
-        estimates[metric] = Estimate(value, float(low), float(high))
+        if len(targets_N) > 1 and len(defined):
+            low, high = np.quantile(defined, [tail, 1 - tail])
+            estimates[metric] = Estimate(value, float(low), float(high))
+        else:
+            estimates[metric] = Estimate(value, None, None)
     return estimates
 
 
 def build_signature(evaluation: Evaluation) -> str:
-    """All that has to be equal for two tables to be comparable; `config` hashes every setting."""
+    """All that has to be equal for two tables to be comparable.
+
+    `config` hashes every setting that may decide a number.
+    """
     task, data, config = evaluation.task, evaluation.data, evaluation.config
-    settings = asdict(replace(config, device="auto"))
+    precisions = [choose_precision(regime, evaluation) for regime in config.regimes]
     splits = [
         (split.name, split.train, split.validation, split.tests) for split in evaluation.splits
     ]
@@ -127,13 +140,23 @@ def build_signature(evaluation: Evaluation) -> str:
         "regimes": "+".join(config.regimes),
         "metric": task.primary_metric,
         "threshold": threshold,
-        "bs": config.bootstrap.num_resamples,
+        "precision": "+".join(dict.fromkeys(precisions)),
+        **describe_bootstrap(config.bootstrap),
         "seed": config.seed,
-        "config": build_key(settings)[:8],
+        "numbers": VERSION_OF_NUMBERS,
+        "config": hash_settings(asdict(config)),
         "ckpt": evaluation.checkpoint.sha256[:8],
         "v": version("openrinalmo"),
     }
     return join_facts(facts)
+
+
+def choose_precision(regime: Regime, evaluation: Evaluation) -> str:
+    """What an encoder computes in, with `auto` resolved; one that does not train is in fp32."""
+    if regime not in ("lora", "full"):
+        return "fp32"
+    dtype = choose_fit(evaluation.config, regime).choose_dtype(evaluation.device)
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 
 def _score(

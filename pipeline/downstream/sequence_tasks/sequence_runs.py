@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+VERSION_OF_NUMBERS = 1
+"""Raised when a change of code changes scores: runs of an earlier one are not reused."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SequenceRun:

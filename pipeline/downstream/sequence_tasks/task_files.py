@@ -1,7 +1,6 @@
 """Files of a task below a folder: found by name, opened plain or compressed, hashed together."""
 
 import gzip
-import hashlib
 import lzma
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,8 +67,9 @@ def read_sequence(letters: str, where: str) -> str:
     return sequence
 
 
-def hash_files(paths: Sequence[Path]) -> str:
-    """One sha256 of several files in their order."""
-    if len(paths) == 1:
-        return hash_file(paths[0])
-    return hashlib.sha256("".join(map(hash_file, paths)).encode()).hexdigest()
+def hash_each(paths: Sequence[Path]) -> dict[str, str]:
+    """sha256 of each file by its name; by its path where several have one name."""
+    names = [path.name for path in paths]
+    return {
+        path.name if names.count(path.name) == 1 else str(path): hash_file(path) for path in paths
+    }

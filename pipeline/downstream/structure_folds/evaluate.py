@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ....model.encoder import Encoder
 from ....model.weights import build_random_twin
-from ..baselines import FOLDER_SYSTEMS, encode_one_hot, find_folder
+from ..baselines import FOLDER_SYSTEMS, encode_one_hot, find_folder, find_viennarna
 from ..kmers import encode_kmer_windows
 from ..representations.embed import Checkpoint, embed_sequences
 from ..structures.records import hash_file
@@ -26,8 +26,9 @@ from .structure_config import StructureConfig, SystemName
 
 logger = logging.getLogger(__name__)
 
-VERSION_OF_NUMBERS = 2
-"""Raised when a change of code changes scores: fold results of an earlier one are not reused."""
+VERSION_OF_NUMBERS = 3
+"""Raised when a change of code changes scores, or what fold results hold: those of an earlier one
+are not reused."""
 
 
 def evaluate_benchmark(
@@ -53,6 +54,7 @@ def evaluate_benchmark(
     known = {plan: _load(plan, out) for plan in plans}
     results = [result for result in known.values() if result is not None]
     pending = [plan for plan, result in known.items() if result is None]
+    plan_of = {plan.key: plan for plan in pending}
     if results:
         logger.info("%d of %d folds were done already", len(results), len(plans))
     with tempfile.TemporaryDirectory(prefix=".representations-", dir=out) as scratch:
@@ -64,7 +66,9 @@ def evaluate_benchmark(
         jobs.sort(key=lambda job: -job.num_test_pairs)
         quiet = None if jobs else True
         with tqdm(total=len(pending), desc="folds", unit="fold", disable=quiet) as progress:
-            for result in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
+            for scored in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
+                plan = plan_of[scored.key]
+                result = replace(scored, head=plan.given_head, program=plan.program)
                 save_fold_result(result, out / "folds")
                 results.append(result)
                 progress.set_postfix_str(f"{result.system} {result.part}")
@@ -85,6 +89,14 @@ def choose_device(config: StructureConfig) -> torch.device:
     return torch.device(config.device)
 
 
+def choose_precision(config: StructureConfig) -> str:
+    """What the encoder computes in, with `auto` resolved; one that does not train is in fp32."""
+    if not config.regime.trains_encoder:
+        return "fp32"
+    dtype = config.regime.choose_dtype(choose_device(config))
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Plan:
     """One system on one fold, before it is known whether it has been done."""
@@ -96,6 +108,10 @@ class _Plan:
     facts: HeadFacts
     head: Path
     """Of the fit; folds that share it share this path."""
+    given_head: str
+    """sha256 of a head that is not fitted here; empty for others."""
+    program: str
+    """Version of the program that folds, or whose energies the decoder weighs; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -115,13 +131,19 @@ class _Planner:
             "system": system,
             "identity": identity,
         }
+        program = identity
+        if system not in FOLDER_SYSTEMS:
+            identity_of_fit["precision"] = choose_precision(self.config)
+            program = self._identify_energy()
         for fold in self.benchmark.folds:
             facts = self._build_facts(system, identity, fold)
             fit = {**identity_of_fit, "fit": self._identify_fit(), "rnas": facts.fit_sha256}
             head = self.out / "heads" / f"{system}.{build_key(fit)}.safetensors"
+            given_head = ""
             if heads and system == "pretrained":
                 head = find_head(heads, facts)
-                fit = {**identity_of_fit, "head": hash_file(head)}
+                given_head = hash_file(head)
+                fit = {**identity_of_fit, "head": given_head}
             tested = hash_records([self.benchmark.records[index] for index in fold.test])
             of_result = {"test": tested, "part": fold.part}
             if system in FOLDER_SYSTEMS:
@@ -129,8 +151,16 @@ class _Planner:
             else:
                 # The threshold is an outcome.
                 of_result |= fit | {"decoder": asdict(replace(self.config.decoder, threshold=0.0))}
-            key = build_key(of_result)
-            yield _Plan(system=system, fold=fold, key=key, facts=facts, head=head)
+                of_result |= {"energy": program}
+            yield _Plan(
+                system=system,
+                fold=fold,
+                key=build_key(of_result),
+                facts=facts,
+                head=head,
+                given_head=given_head,
+                program=program,
+            )
 
     def build_jobs(self, plans: Sequence[_Plan], rows: Path, device: torch.device) -> list[FoldJob]:
         """One job for each distinct fit; what the system reads of their RNAs goes to `rows`."""
@@ -180,6 +210,11 @@ class _Planner:
             sizes = asdict(self.checkpoint.encoder.config)
             return build_key({"sizes": sizes, "seed": self.config.seed})
         return system
+
+    def _identify_energy(self) -> str:
+        """Version of the program whose energies the decoder weighs; empty where it weighs none."""
+        viennarna = find_viennarna() if self.config.decoder.use_energy else None
+        return f"viennarna {viennarna.__version__}" if viennarna else ""
 
     def _identify_fit(self) -> dict[str, object]:
         settings = self.config.fit if self.config.regime.regime == "frozen" else self.config.regime

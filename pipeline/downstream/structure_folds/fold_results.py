@@ -39,6 +39,12 @@ class FoldResult:
     sequences: tuple[SequenceResult, ...]
     regime: str = "none"
     """What trained; `none` where nothing is fitted."""
+    settings: str = ""
+    """JSON of the settings of the fit; of a head that was loaded, its own."""
+    head: str = ""
+    """sha256 of the file of a head that was given; empty where it was fitted here."""
+    program: str = ""
+    """Version of the program that folds, or whose energies the decoder weighs."""
     rule: DecodingRule | None = None
     """With the threshold that was tuned on validation RNAs; None for a system without one."""
     histogram: PairHistogram | None = field(default=None, compare=False)

@@ -116,6 +116,7 @@ def _iter_fitted(job: FoldJob) -> Iterator[FoldResult]:
             system=job.system,
             part=fold.part,
             regime=job.regime.regime if job.encoder or job.regime.regime == "linear" else "frozen",
+            settings=fit.settings,
             sequences=_test(fold, job.records, predict),
             rule=fit.rule,
             histogram=histogram,

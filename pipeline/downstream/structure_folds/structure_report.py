@@ -1,14 +1,14 @@
 """What a base-pair task hands to the report: scores, gains, cases, curves, costs, notes."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from functools import partial
 
-import numpy as np
-
-from ..reports.scorecard import Scorecard, build_signature, describe_folds, find_audit
+from ..reports.scorecard import Scorecard
+from ..reports.scorecard_text import describe_folds
+from ..reports.structure_signature import build_signature, list_settings
 from ..scores.pair_curves import PairHistogram, build_precision_recall, build_reliability
 from ..scores.pair_scores import compute_values, group_by_family
-from ..scores.paired import build_gain
+from ..scores.paired import build_family_gain, build_gain
 from ..scores.summary import MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, POOLED_PAIRS
 from ..structures.dot_bracket import write_structure
 from ..task_report import Curve, PairedGain, StructureCase, TaskReport
@@ -30,15 +30,12 @@ def build_structure_report(card: Scorecard) -> TaskReport:
         scores=tuple(iter_scores(card)),
         gains=tuple(_iter_gains(card)),
         published=list_published(benchmark),
-        notes=(*describe_folds(card), f"Audit: {find_audit(card)}"),
+        notes=tuple(describe_folds(card)),
         cases=tuple(_iter_cases(card)),
         curves=tuple(_iter_curves(card)),
         costs=_build_costs(card),
-        settings={
-            "data": benchmark.name,
-            "sources": dict(benchmark.sources),
-            **asdict(card.config),
-        },
+        settings=list_settings(card),
+        sources=dict(benchmark.sources),
         checkpoint=card.checkpoint,
     )
 
@@ -52,27 +49,23 @@ def _iter_gains(card: Scorecard) -> Iterator[PairedGain]:
         if system == SUBJECT:
             continue
         theirs = [one.scored for one in list_tested(card, system)]
+        names = (LABELS[SUBJECT], LABELS[system])
         for metric in GAIN_METRICS:
             mine, other = compute_values(own, metric), compute_values(theirs, metric)
             my_parts, other_parts = group_by_family(own, mine), group_by_family(theirs, other)
-            units = [(part, "sequences", my_parts[part], other_parts[part]) for part in my_parts]
+            build = partial(build_gain, config=card.config.bootstrap, names=names, metric=metric)
+            for part in my_parts:
+                yield build(my_parts[part], other_parts[part], part=part)
             if card.benchmark.task == "families":
-                my_means, other_means = (
-                    np.array([values.mean() for values in parts.values()])
-                    for parts in (my_parts, other_parts)
-                )
-                units.append((MEAN_OF_FAMILIES, "families", my_means, other_means))
-                units.append((MEAN_OF_SEQUENCES, "sequences", mine, other))
-            for part, unit, first, second in units:
-                yield build_gain(
-                    first,
-                    second,
+                yield build_family_gain(
+                    my_parts,
+                    other_parts,
                     card.config.bootstrap,
-                    names=(LABELS[SUBJECT], LABELS[system]),
-                    part=part,
+                    names=names,
+                    part=MEAN_OF_FAMILIES,
                     metric=metric,
-                    unit=unit,
                 )
+                yield build(mine, other, part=MEAN_OF_SEQUENCES)
 
 
 def _iter_cases(card: Scorecard) -> Iterator[StructureCase]:

@@ -20,7 +20,7 @@ from ..fitting.regime_config import RegimeConfig
 from ..sequence_tasks.near_duplicates import find_near
 from ..sequence_tasks.sequence_metrics import score_classes
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, hash_files
+from ..sequence_tasks.task_files import find_file, hash_each
 from ..task_report import PublishedScore
 from .classification_files import (
     MIN_MEMBERS,
@@ -102,7 +102,7 @@ class ClassificationTask:
         number_of = {label: float(number) for number, label in enumerate(classes)}
         return TaskData(
             name=self.source,
-            sha256=hash_files([path]),
+            sources=hash_each([path]),
             examples=[
                 Example(
                     id=f"{row.part}:{row.id}" if row.part else row.id,

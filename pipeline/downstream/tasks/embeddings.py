@@ -10,7 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +24,7 @@ from ....model.weights import LoadedModel
 from ..kmers import MAX_K, encode_kmer_counts
 from ..representations.embed import EmbedConfig, embed_sequences
 from ..scores.bootstrap import BootstrapConfig
-from ..scores.signature import build_signature
-from ..structure_folds.fold_results import build_key
+from ..scores.signature import build_signature, describe_bootstrap, hash_settings
 from ..structures.records import find_structures, hash_structures
 from ..task_report import Curve, PairedGain, Score, TaskReport, write_task_report
 from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
@@ -188,6 +187,7 @@ def evaluate_embeddings(
         costs=costs,
         settings=asdict(config),
         checkpoint=loaded.metadata,
+        sources={path.name: hash_structures(path)},
     )
     write_task_report(report, out)
     return report
@@ -370,7 +370,6 @@ def _build_signature(
     loaded: LoadedModel,
 ) -> str:
     name = "sample" if data is None else path.name.partition(".")[0].lower()
-    counted = replace(config, device="auto", embed=EmbedConfig(dtype=config.embed.dtype))
     return build_signature(
         {
             "task": TASK,
@@ -378,10 +377,10 @@ def _build_signature(
             "rnas": len(members),
             "families": len({one.family for one in members}),
             "knn": config.neighbours,
-            "config": build_key(asdict(counted))[:8],
-            "bs": config.bootstrap.num_resamples,
+            "config": hash_settings(asdict(config)),
+            **describe_bootstrap(config.bootstrap),
             "seed": config.seed,
             "ckpt": loaded.metadata["sha256"][:8],
-            "v": VERSION_OF_NUMBERS,
+            "numbers": VERSION_OF_NUMBERS,
         }
     )

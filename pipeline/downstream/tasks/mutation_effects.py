@@ -6,7 +6,7 @@ Scores are those of `substitution_scores.py`; each row names its convention.
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,8 +17,7 @@ from tqdm import tqdm
 from ....model.jacobian import Predict
 from ....model.weights import LoadedModel
 from ..scores.bootstrap import BootstrapConfig
-from ..scores.signature import build_signature
-from ..structure_folds.fold_results import build_key
+from ..scores.signature import build_signature, describe_bootstrap, hash_settings
 from ..structures.records import (
     StructureRecord,
     find_structures,
@@ -176,6 +175,10 @@ def evaluate_mutation_effects(
         costs=costs,
         settings=asdict(config),
         checkpoint=loaded.metadata,
+        sources={
+            path.name: hash_structures(path),
+            **({assays.name: hash_file(assays)} if assays is not None else {}),
+        },
     )
     write_task_report(report, out)
     return report
@@ -366,7 +369,6 @@ def _build_signature(
     loaded: LoadedModel,
 ) -> str:
     name = "sample" if data is None else path.name.partition(".")[0].lower()
-    counted = replace(config, device="auto", max_tokens_per_pack=1)  # change no number
     of_assays = "none"
     if assays is not None:
         of_assays = f"{assays.name.partition('.')[0].lower()}-{hash_file(assays)[:8]}"
@@ -376,10 +378,10 @@ def _build_signature(
             "assays": of_assays,
             "data": f"{name}-{hash_structures(path)[:8]}",
             "rnas": len(rnas),
-            "config": build_key(asdict(counted))[:8],
-            "bs": config.bootstrap.num_resamples,
+            "config": hash_settings(asdict(config)),
+            **describe_bootstrap(config.bootstrap),
             "seed": config.seed,
             "ckpt": loaded.metadata["sha256"][:8],
-            "v": VERSION_OF_NUMBERS,
+            "numbers": VERSION_OF_NUMBERS,
         }
     )

@@ -18,7 +18,7 @@ from ..fitting.regime_config import RegimeConfig
 from ..fitting.unfreezing import UnfreezingConfig
 from ..sequence_tasks.sequence_metrics import score_regression
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, find_files, hash_files, iter_rows, read_sequence
+from ..sequence_tasks.task_files import find_file, find_files, hash_each, iter_rows, read_sequence
 from ..task_report import PublishedScore
 from .task import Example, Split, TaskData
 
@@ -78,7 +78,7 @@ class RibosomeLoadTask:
             path = find_file(data, "mrl", "mrl_sample2019.tsv*")
             examples, notes = read_sample2019(path)
             name = "sample2019-50mers"
-        return TaskData(name=name, sha256=hash_files([path]), examples=examples, notes=tuple(notes))
+        return TaskData(name=name, sources=hash_each([path]), examples=examples, notes=tuple(notes))
 
     def split(self, data: TaskData, *, seed: int) -> list[Split]:
         """One split with both test sets; `separate` fits on nothing they hold, wholly or nearly."""

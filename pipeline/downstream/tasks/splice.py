@@ -18,7 +18,7 @@ from ..baselines import encode_one_hot
 from ..fitting.regime_config import RegimeConfig
 from ..sequence_tasks.sequence_metrics import score_binary
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, find_files, hash_files
+from ..sequence_tasks.task_files import find_file, find_files, hash_each
 from ..task_report import PublishedScore
 from .splice_files import (
     EIE_SPECIES,
@@ -99,7 +99,7 @@ class SpliceTask:
             files, name = [human, *introns], "human602"
         return TaskData(
             name=name,
-            sha256=hash_files(files),
+            sources=hash_each(files),
             examples=windows.examples,
             classes=("decoy", self.site),
             notes=(

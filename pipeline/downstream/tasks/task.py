@@ -9,6 +9,7 @@ O outputs of the head.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -48,12 +49,19 @@ class TaskData:
 
     name: str
     """Of the data: goes into the signature."""
-    sha256: str
+    sources: Mapping[str, str]
+    """sha256 of each file by its name."""
     examples: Sequence[Example]
     classes: tuple[str, ...] = ()
     """Names of the classes, in the order of the targets."""
     notes: tuple[str, ...] = ()
     """What was left out in reading, and why."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file, or of the hashes of all."""
+        hashes = list(self.sources.values())
+        return hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
 
 
 class SequenceTask(Protocol):

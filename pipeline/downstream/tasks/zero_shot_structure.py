@@ -9,7 +9,7 @@ Shape suffixes: L letters of one RNA.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,10 +21,14 @@ from ....model.contacts import compute_auc, compute_precision
 from ....model.weights import LoadedModel
 from ..baselines import find_viennarna
 from ..scores.bootstrap import BootstrapConfig
-from ..scores.signature import build_signature
+from ..scores.signature import (
+    build_signature,
+    describe_bootstrap,
+    describe_programs,
+    hash_settings,
+)
 from ..scoring import score_pairs
 from ..structure import build_contact_map, rank_pairs
-from ..structure_folds.fold_results import build_key
 from ..structures.dot_bracket import write_structure
 from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
 from ..task_report import PairedGain, Score, StructureCase, TaskReport, write_task_report
@@ -182,6 +186,7 @@ def evaluate_zero_shot_structure(
         costs=costs,
         settings=asdict(config),
         checkpoint=loaded.metadata,
+        sources={path.name: hash_structures(path)},
     )
     write_task_report(report, out)
     return report
@@ -354,7 +359,6 @@ def _build_signature(
     loaded: LoadedModel,
 ) -> str:
     name = "sample" if data is None else path.name.partition(".")[0].lower()
-    counted = replace(config, device="auto", max_tokens_per_pack=1)  # change no number
     return build_signature(
         {
             "task": TASK,
@@ -362,10 +366,16 @@ def _build_signature(
             "rnas": f"{sum(len(fold.test) for fold in folds)}of{len(records)}",
             "threshold": "other-families-relaxed-f1",
             "decoder": "greedy",
-            "config": build_key(asdict(counted))[:8],
-            "bs": config.bootstrap.num_resamples,
+            **describe_programs(_list_programs(config)),
+            "config": hash_settings(asdict(config)),
+            **describe_bootstrap(config.bootstrap),
             "seed": config.seed,
             "ckpt": loaded.metadata["sha256"][:8],
-            "v": VERSION_OF_NUMBERS,
+            "numbers": VERSION_OF_NUMBERS,
         }
     )
+
+
+def _list_programs(config: ZeroShotStructureConfig) -> dict[str, str]:
+    viennarna = find_viennarna() if VIENNARNA in config.systems else None
+    return {VIENNARNA: f"viennarna {viennarna.__version__}"} if viennarna else {}

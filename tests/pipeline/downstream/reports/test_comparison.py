@@ -14,7 +14,6 @@ from openrinalmo.pipeline.downstream.reports.comparison import (
     compare_reports,
     find_conflicts,
     name_column,
-    parse_signature,
     read_reports,
 )
 from openrinalmo.pipeline.downstream.reports.comparison_page import format_comparison, format_text
@@ -121,12 +120,54 @@ def test_other_differences_are_named_and_nothing_subtracted(changed, conflict):
     assert html.count('<tr class="grey">') == 3  # one in the summary, two in the task
 
 
-def test_a_tuned_threshold_is_a_result_and_its_rule_a_setting():
-    tuned = "threshold:0.05@val-F1,n16|ckpt:a"
-    assert find_conflicts(tuned, "threshold:0.12@val-F1,n16|ckpt:b") == []
-    assert find_conflicts(tuned, "threshold:0.12@val-F1,n17|ckpt:b")
-    assert find_conflicts("threshold:0.5|ckpt:a", "threshold:0.6|ckpt:a")
-    assert parse_signature("a:b:c|d:") == {"a": "b:c", "d": ""}
+def test_heads_belong_to_a_checkpoint():
+    """Given or not is a difference, which ones is none."""
+    fitted, given, others = (
+        build_report(signature=f"seed:0{heads}|ckpt:{ckpt}")
+        for heads, ckpt in (("", "a"), ("|heads:1234", "b"), ("|heads:5678", "c"))
+    )
+    assert find_conflicts(given, others) == []
+    assert find_conflicts(fitted, given) == ["heads: absent and 1234"]
+
+
+def test_settings_that_differ_are_named():
+    fit = {"head_steps": 12, "peak_lr": 0.003}
+    first = build_report(
+        signature="config:aa|seed:0|ckpt:a",
+        settings={"systems": ["pretrained"], "seed": 0, "fit": fit, "workers": 1},
+    )
+    second = replace(
+        first,
+        signature="config:bb|seed:5|ckpt:b",
+        settings={"systems": [], "seed": 5, "fit": {**fit, "head_steps": 9}, "workers": 2},
+    )
+    assert find_conflicts(first, second) == ["seed: 0 and 5", "fit.head_steps: 12 and 9"]
+    # Of whole sequences, settings stand beside facts of the fits.
+    nested = [
+        replace(one, settings={"config": one.settings, "fits": {"a": {"seconds": number}}})
+        for number, one in enumerate((first, second))
+    ]
+    assert find_conflicts(*nested) == ["seed: 0 and 5", "fit.head_steps: 12 and 9"]
+    unnamed = replace(second, settings=first.settings, signature="config:bb|seed:0|ckpt:b")
+    assert find_conflicts(first, unnamed) == ["config: aa and bb"]
+
+
+def test_another_version_of_a_program_greys_its_row_alone():
+    first, second = build_pair()
+    first = replace(first, signature=first.signature + "|programs:ViennaRNA=viennarna 2.7;Gone=1")
+    moved = tuple(replace(one, value=one.value + 0.1) for one in second.scores)
+    second = replace(
+        second, scores=moved, signature=second.signature + "|programs:ViennaRNA=viennarna 2.8;New=1"
+    )
+    task = compare_reports(first, second, config=CONFIG)
+    assert task.conflicts == ()
+    assert [one.conflict for one in task.scores] == ["", "viennarna 2.7 and viennarna 2.8"]
+    html = format_comparison([task], ("A", "B"), [])
+    assert html.count('<tr class="grey">') == 2  # in the summary and in the task
+    assert "+0.250" in html
+    assert "+0.100" not in html
+    text = format_text([task], [])
+    assert "Task toy, ViennaRNA: not comparable, viennarna 2.7 and viennarna 2.8" in text
 
 
 @pytest.mark.parametrize("is_signed", [True, False])

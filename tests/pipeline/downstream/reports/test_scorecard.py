@@ -8,24 +8,24 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from openrinalmo.data_prep.audits.audit_lines import write_audit
-from openrinalmo.data_prep.shards import hash_manifest
 from openrinalmo.pipeline.downstream.decoders.thresholds import DecodingRule
 from openrinalmo.pipeline.downstream.reports.report import write_report
-from openrinalmo.pipeline.downstream.reports.scorecard import (
-    build_scorecard,
-    build_signature,
-    find_audit,
-    format_text,
+from openrinalmo.pipeline.downstream.reports.scorecard import build_scorecard
+from openrinalmo.pipeline.downstream.reports.scorecard_files import write_scorecard
+from openrinalmo.pipeline.downstream.reports.scorecard_text import format_text
+from openrinalmo.pipeline.downstream.reports.structure_signature import build_signature
+from openrinalmo.pipeline.downstream.scores.bootstrap import (
+    estimate_mean,
+    estimate_mean_of_families,
 )
-from openrinalmo.pipeline.downstream.scores.bootstrap import estimate_mean
 from openrinalmo.pipeline.downstream.scores.summary import compare_systems, summarise
 from openrinalmo.pipeline.downstream.scoring import PairCounts
 from openrinalmo.pipeline.downstream.structure import DecoderConfig
 from openrinalmo.pipeline.downstream.structure_folds.fold_results import FoldResult, SequenceResult
 from openrinalmo.pipeline.downstream.structure_folds.folds import Benchmark, Fold
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import LABELS
+from openrinalmo.pipeline.downstream.structure_folds.structure_report import build_structure_report
 from openrinalmo.pipeline.downstream.structures.records import StructureRecord
-from support.corpora import make_corpus
 from support.families import build_toy_config
 
 HITS = {
@@ -120,7 +120,7 @@ def test_summaries_by_hand(results):
     assert cells["pretrained", "mean of sequences", "relaxed"].f1 == pytest.approx(29 / 40)
     assert cells["pretrained", "pooled pairs", "strict"].recall == pytest.approx(25 / 40)
     over_families = cells["pretrained", "mean of families", "relaxed"]
-    expected = estimate_mean([0.8, 0.5], config)
+    expected = estimate_mean_of_families([[0.9, 0.7, 0.8], [0.5]], config)
     assert (over_families.f1_low, over_families.f1_high) == pytest.approx(expected[1:])
     assert cells["pretrained", "pooled pairs", "strict"].f1_low is None
 
@@ -132,6 +132,8 @@ def test_gain_is_paired(results):
     differences = np.array([0.5, -0.2, 0.6, -0.1])
     assert gain.over_sequences == pytest.approx(estimate_mean(differences, config))
     assert gain.over_families.mean == pytest.approx((0.3 - 0.1) / 2)
+    expected = estimate_mean_of_families([differences[:3], differences[3:]], config)
+    assert gain.over_families == pytest.approx(expected)
 
 
 def test_text_has_both_tables_provenance_and_signature(card):
@@ -148,24 +150,6 @@ def test_text_has_both_tables_provenance_and_signature(card):
     assert "pretrained 0.07 0.07" in text
     assert "may have seen the family's sequences in pretraining" in text
     assert text.splitlines()[-1] == build_signature(card)
-
-
-def test_signature_changes_with_what_matters(card):
-    signature = build_signature(card)
-    assert signature.startswith("benchmark:toy-fam|data:abababab|folds:2|")
-    assert "|ckpt:3f2a3f2a|" in signature
-    config = card.config
-    others = [
-        replace(card, config=replace(config, seed=5)),
-        replace(card, config=replace(config, max_test_per_part=3)),
-        replace(card, config=replace(config, fit=replace(config.fit, head_steps=9))),
-        replace(card, config=replace(config, fit=replace(config.fit, max_fit_sequences=9))),
-        replace(card, config=replace(config, bootstrap=replace(config.bootstrap, seed=9))),
-        replace(card, benchmark=replace(card.benchmark, is_partial=True)),
-        replace(card, checkpoint={"sha256": "00" * 32}),
-    ]
-    assert len({signature, *map(build_signature, others)}) == 8
-    assert build_signature(replace(card, config=replace(config, workers=7))) == signature
 
 
 def test_files_agree_with_each_other(card, tmp_path):
@@ -189,6 +173,37 @@ def test_files_agree_with_each_other(card, tmp_path):
     assert markdown.count("| tRNA |") == 2
 
 
+def test_one_number_has_one_interval_in_all_files(card, tmp_path):
+    """`families.csv` is of the cells, `scorecard.csv` of the report's scores."""
+    write_report(card, tmp_path / "families")
+    report = build_structure_report(card)
+    write_scorecard([report], tmp_path)
+    with (tmp_path / "families" / "families.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    with (tmp_path / "scorecard.csv").open() as file:
+        scores = {(s["system"], s["part"], s["metric"]): s for s in csv.DictReader(file)}
+    assert len(cells) == 2 * 2 * 5
+    for cell in cells:
+        score = scores[LABELS[cell["system"]], cell["scope"], f"F1 {cell['scoring']}"]
+        assert [score[name] for name in ("low", "high")] == [cell["f1_low"], cell["f1_high"]]
+        assert float(score["value"]) == pytest.approx(float(cell["f1"]), abs=1e-12)
+    assert {cell["f1_low"] for cell in cells if cell["num_sequences"] == "1"} == {""}
+    (shown,) = card.gains
+    gains = {gain.part: gain for gain in report.gains if gain.metric == "F1 relaxed"}
+    for part, estimate in (
+        ("mean of families", shown.over_families),
+        ("mean of sequences", shown.over_sequences),
+    ):
+        one = gains[part]
+        assert (one.gain, one.low, one.high) == pytest.approx(estimate)
+
+
+def test_small_thresholds_are_whole(card):
+    rule = replace(card.results[0].rule, decoder=DecoderConfig(threshold=0.002))
+    results = [replace(card.results[0], rule=rule), *card.results[1:]]
+    assert "pretrained 0.002 0.07" in format_text(replace(card, results=results))
+
+
 def test_picture_is_whole_and_bars_have_the_height_of_f1(card, tmp_path):
     write_report(card, tmp_path)
     svg = ElementTree.parse(tmp_path / "families.svg").getroot()
@@ -206,23 +221,3 @@ def test_picture_is_whole_and_bars_have_the_height_of_f1(card, tmp_path):
 def test_no_results_are_refused(card):
     with pytest.raises(ValueError, match="no system ran"):
         build_scorecard(card.benchmark, card.checkpoint, card.config, [])
-
-
-def test_the_audit_is_that_of_this_benchmark_against_the_very_corpus(card, tmp_path):
-    corpus = make_corpus(tmp_path, num_clusters=20)
-    trained = {
-        **card.checkpoint,
-        "run_config": json.dumps({"data": str(corpus)}),
-        "manifest_sha256": hash_manifest(corpus),
-    }
-    of_run = replace(card, checkpoint=trained)
-    assert "do not say which corpus" in find_audit(replace(card, checkpoint={"sha256": "ab"}))
-    assert f"make audit CORPUS={corpus} BENCHMARKS=…" in find_audit(of_run)
-    entry = {"sha256": card.benchmark.sha256, "corpus": hash_manifest(corpus), "line": "audit:1|x"}
-    write_audit(corpus, entry)
-    assert find_audit(of_run) == "audit:1|x"
-    assert "Audit: audit:1|x" in format_text(of_run)
-    write_audit(corpus, {**entry, "sha256": "of another benchmark"})
-    assert find_audit(of_run) == "audit:1|x"
-    other = replace(card, checkpoint={**trained, "manifest_sha256": "0" * 64})
-    assert f"{corpus}, the corpus of this checkpoint, is not there" in find_audit(other)

@@ -6,7 +6,7 @@ import pytest
 
 from openrinalmo.pipeline.downstream.reports.page_html import DARK, LIGHT
 from openrinalmo.pipeline.downstream.reports.scorecard_page import format_scorecard
-from openrinalmo.pipeline.downstream.reports.task_section import flatten, format_cost
+from openrinalmo.pipeline.downstream.reports.task_section import format_cost
 from openrinalmo.pipeline.downstream.task_report import Curve, PublishedScore, StructureCase
 from support.page_reader import read_page
 from support.task_reports import (
@@ -194,8 +194,3 @@ def test_costs_by_their_names():
     assert format_cost("rows_bytes", 2**20) == "1.0 MiB"
     assert format_cost("rows_bytes", 3 * 2**30) == "3.00 GiB"
     assert format_cost("tokens", 12345) == "12,345"
-    assert list(flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [
-        ("a.b", 1),
-        ("a.c.d", 2),
-        ("e", 3),
-    ]

@@ -1,9 +1,8 @@
-"""Scores of a report against means worked out in the open, and the facts of a signature."""
+"""Scores of a report against means worked out in the open."""
 
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.decoders.thresholds import DecodingRule
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig, estimate_mean
 from openrinalmo.pipeline.downstream.scores.pair_scores import (
     ScoreConfig,
@@ -14,13 +13,7 @@ from openrinalmo.pipeline.downstream.scores.pair_scores import (
     score_pooled,
     score_sequences,
 )
-from openrinalmo.pipeline.downstream.scores.signature import (
-    build_signature,
-    describe_decoder,
-    describe_scorer,
-)
 from openrinalmo.pipeline.downstream.scoring import score_pairs
-from openrinalmo.pipeline.downstream.structure import DecoderConfig
 from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
 
 STRUCTURES = [
@@ -123,24 +116,3 @@ def test_groups_keep_order():
 def test_unknown_metrics_are_refused(metric):
     with pytest.raises(ValueError, match="no metric"):
         compute_values(rnas(), metric)
-
-
-def test_signature_holds_what_decides():
-    rule = DecodingRule(
-        decoder=DecoderConfig(name="mea", use_energy=True, threshold=0.25),
-        metric="F1 relaxed",
-        value=0.6,
-        grid=(0.05, 0.25, 0.5),
-        families=("5s",),
-        num_validation=7,
-        tuned_on="0123456789abcdef",
-    )
-    facts = {**describe_scorer(BootstrapConfig(), empty="one"), **describe_decoder(rule)}
-    assert build_signature(facts) == (
-        "truth:all-pairs|empty:one|bs:1000@0.95,seed0|decoder:mea+energy,w1|"
-        "pairs:canonical+wobble,>=4|threshold:0.25@val-F1-relaxed,0.05..0.5/3,n7,ids-01234567"
-    )
-    plain = describe_decoder(DecoderConfig(name="matching", canonical_only=False))
-    assert plain == {"decoder": "matching", "pairs": "any,>=4", "threshold": "0.5"}
-    with pytest.raises(ValueError, match="must not hold"):
-        build_signature({"data": "a|b"})

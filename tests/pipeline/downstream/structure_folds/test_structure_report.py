@@ -9,7 +9,8 @@ import torch
 
 from openrinalmo.pipeline.downstream.baselines import Folder
 from openrinalmo.pipeline.downstream.reports.report import write_report
-from openrinalmo.pipeline.downstream.reports.scorecard import build_scorecard, format_text
+from openrinalmo.pipeline.downstream.reports.scorecard import build_scorecard
+from openrinalmo.pipeline.downstream.reports.scorecard_text import format_text
 from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
 from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
 from openrinalmo.pipeline.downstream.structure_folds.folds import Benchmark, Fold
