@@ -12,7 +12,7 @@ from ..scores.paired import build_family_gain, build_gain
 from ..scores.summary import MEAN_OF_FAMILIES, MEAN_OF_SEQUENCES, POOLED_PAIRS
 from ..structures.dot_bracket import write_structure
 from ..task_report import Curve, PairedGain, StructureCase, TaskReport
-from .published_structure import list_published
+from .published_structure import describe_omitted, list_published
 from .structure_config import LABELS
 from .structure_scores import TestedRNA, iter_scores, list_tested
 
@@ -30,7 +30,7 @@ def build_structure_report(card: Scorecard) -> TaskReport:
         scores=tuple(iter_scores(card)),
         gains=tuple(_iter_gains(card)),
         published=list_published(benchmark),
-        notes=tuple(describe_folds(card)),
+        notes=(*describe_folds(card), *describe_omitted(benchmark)),
         cases=tuple(_iter_cases(card)),
         curves=tuple(_iter_curves(card)),
         costs=_build_costs(card),

@@ -13,11 +13,6 @@ from openrinalmo.pipeline.downstream.reports.scorecard import build_scorecard
 from openrinalmo.pipeline.downstream.reports.scorecard_text import format_text
 from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
 from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
-from openrinalmo.pipeline.downstream.structure_folds.folds import Benchmark, Fold
-from openrinalmo.pipeline.downstream.structure_folds.published_structure import (
-    ARCHIVEII_PARTS,
-    list_published,
-)
 from openrinalmo.pipeline.downstream.structure_folds.structure_report import build_structure_report
 from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.task_report import read_task_report, write_task_report
@@ -188,33 +183,6 @@ def test_odd_rnas_are_tested_like_any_other(tmp_path, checkpoint):
     assert by_id["n"].predicted == "." * 30
     assert by_id["m"].strict.target == 1
     assert [case.id for case in report.cases] == ["m"] * 3
-
-
-def test_published_numbers_stand_beside_their_own_data_only():
-    def list_for(task, parts, sources):
-        folds = [Fold(part=part, test=(), train=(), validation=()) for part in parts]
-        return list_published(
-            Benchmark(task=task, title="", name="", sources=sources, records=[], folds=folds)
-        )
-
-    families = list_for("families", sorted(ARCHIVEII_PARTS), {"archiveII_3966.tsv.xz": ""})
-    table = {(one.system, one.part, one.metric): one.value for one in families}
-    assert table["RiNALMo 650M", "telomerase", "F1 relaxed"] == 0.12
-    assert table["AIDO.RNA 1.6B", "23s", "F1 relaxed"] == 0.896
-    assert table["ERNIE-RNA, frozen", "grp1", "F1 strict"] == 0.317
-    for system, metric in {(system, metric) for system, _, metric in table}:
-        own = [table[system, part, metric] for part in ARCHIVEII_PARTS]
-        # The published means are rounded, or of unrounded families.
-        assert np.mean(own) == pytest.approx(table[system, "mean of families", metric], abs=0.006)
-    assert list_for("families", ["5s", "tRNA"], {"mine.tsv": ""}) == ()
-    bprna = list_for("intra-family", ["TS0"], {"bprna_spot_TR0_VL0_TS0.tsv.xz": ""})
-    assert {one.part for one in bprna} == {"TS0", "TS0, pooled pairs"}
-    assert {one.metric for one in bprna} == {
-        *("precision relaxed", "recall relaxed", "F1 relaxed", "F1 strict")
-    }
-    assert list_for("intra-family", ["TS0"], {"mine.tsv": ""}) == ()
-    new = list_for("out-of-family", ["bpRNA-new"], {"bprna_new_5401.tsv.xz": ""})
-    assert {one.part for one in new} == {"bpRNA-new, pooled pairs"}
 
 
 @pytest.mark.parametrize("regime", ["linear", "lora", "full"])
