@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 try:
-    from openrinalmo.pipeline.downstream.all_tasks import evaluate_tasks
+    from openrinalmo.pipeline.downstream.all_tasks import check_names, evaluate_tasks
     from openrinalmo.pipeline.downstream.watching import WATCH, WatchConfig, WatchedRun, watch_run
     from openrinalmo.pipeline.pretraining.run_exports import (
         export_step,
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument("--tasks", required=True, metavar="A,B", help="names, as `evaluate` has")
-    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--preset", choices=("quick", "budget", "full"), default="quick")
     parser.add_argument("--data", type=Path, help="the tasks' data; default: the sample")
     parser.add_argument("--every", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--once", action="store_true", help="end with the checkpoints there are")
@@ -46,13 +46,17 @@ def main() -> None:
             export=partial(export_step, run),
             is_finished=partial(has_all_steps, run),
         )
-        done = watch_run(watched, evaluate_tasks, config, once=arguments.once)
+        check_names(config.tasks)
+        outcome = watch_run(watched, evaluate_tasks, config, once=arguments.once)
     except (ValueError, OSError) as error:
         logger.debug("refused", exc_info=True)
         sys.exit(f"watch.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.stdout.write(f"{len(done)} checkpoints evaluated; reports in {run / WATCH}\n")
+    sys.stdout.write(f"{len(outcome.done)} checkpoints evaluated; reports in {run / WATCH}\n")
+    if outcome.failed:
+        steps = ", ".join(map(str, outcome.failed))
+        sys.exit(f"watch.py: the evaluation of step {steps} failed; the log says why")
 
 
 if __name__ == "__main__":

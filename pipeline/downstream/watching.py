@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -69,6 +69,15 @@ class WatchConfig:
             raise ValueError(f"watch.every_seconds must be positive, got {self.every_seconds}")
 
 
+class WatchOutcome(NamedTuple):
+    """What became of the checkpoints that a watch saw."""
+
+    done: list[int]
+    """Steps that were evaluated."""
+    failed: list[int]
+    """Steps whose evaluation failed; the next watch tries them again."""
+
+
 def watch_run(
     run: WatchedRun,
     evaluate: Evaluate,
@@ -76,15 +85,16 @@ def watch_run(
     *,
     once: bool = False,
     wait: Callable[[float], object] = time.sleep,
-) -> list[int]:
-    """Evaluate checkpoints, the oldest first, until the run is finished; returns the steps done.
+) -> WatchOutcome:
+    """Evaluate checkpoints, the oldest first, until the run is finished.
 
     `once` ends with those that are there. A step whose weights were replaced, after a roll-back,
-    is evaluated again. An error of the evaluation itself ends the watch.
+    is evaluated again. One that cannot be evaluated is logged and left for the next watch.
     """
     if not run.folder.is_dir():
         raise FileNotFoundError(f"no run at {run.folder}: give a run's folder (its out=)")
     done: list[int] = []
+    failed: list[int] = []
     passed_over: set[tuple[int, str]] = set()
     with _claim(run.folder / WATCH):
         while True:
@@ -96,12 +106,18 @@ def watch_run(
             ]
             if waiting:
                 step, digest = waiting[0]
-                if evaluate_step(run, step, digest, evaluate, config):
+                try:
+                    is_done = evaluate_step(run, step, digest, evaluate, config)
+                except (ValueError, RuntimeError):
+                    logger.exception("passing over step %d: its evaluation failed", step)
+                    failed.append(step)
+                    is_done = False
+                if is_done:
                     done.append(step)
                 else:
                     passed_over.add((step, digest))
             elif once or is_finished:
-                return done
+                return WatchOutcome(done, failed)
             else:
                 wait(config.every_seconds)
 
@@ -113,12 +129,21 @@ def evaluate_step(
 
     Reports, then events, then the mark that it is done: a kill in between repeats what is cheap.
     """
-    names = _find_missing(run, step, digest, config)
     folder = _name_folder(run, step)
     folder.mkdir(parents=True, exist_ok=True)
-    known = _read_mark(folder)
-    is_replaced = known is not None and not _is_same(known, digest, config)
     weights = folder / WEIGHTS
+    try:
+        if not _export(run, step, digest, weights):
+            return False
+        _evaluate(run, step, digest, evaluate, config)
+    finally:
+        weights.unlink(missing_ok=True)
+        _remove_empty(folder)
+    return True
+
+
+def _export(run: WatchedRun, step: int, digest: str, weights: Path) -> bool:
+    """Write a step's weights; False, and a line in the log, where they are gone or damaged."""
     try:
         run.export(step, weights)
     except (OSError, ValueError) as error:
@@ -127,11 +152,19 @@ def evaluate_step(
             raise  # a full disk, not a checkpoint that is gone
         fate = f"cannot be read ({error})" if is_there else "was deleted meanwhile"
         logger.warning("passing over the checkpoint of step %d: it %s", step, fate)
-        if known is None:
-            _remove_empty(folder)
         return False
+    return True
+
+
+def _evaluate(
+    run: WatchedRun, step: int, digest: str, evaluate: Evaluate, config: WatchConfig
+) -> None:
+    folder, names = _name_folder(run, step), _find_missing(run, step, digest, config)
+    known = _read_mark(folder)
+    is_replaced = known is not None and not _is_same(known, digest, config)
     logger.info("evaluating step %d on %s", step, ", ".join(names))
-    new = evaluate(weights, names, config.preset, config.data, run.folder / WATCH / "work")
+    work = run.folder / WATCH / "work"
+    new = evaluate(folder / WEIGHTS, names, config.preset, config.data, work)
     if is_replaced:
         for path in folder.glob("*.json"):
             path.unlink()
@@ -143,8 +176,6 @@ def evaluate_step(
     write_scorecard([read_task_report(folder / name) for name in dict.fromkeys(files)], folder)
     _write_events(run.folder / EVENTS, step, new, is_replaced=is_replaced)
     _write_mark(folder, {**_describe(digest, config), "tasks": tasks, "files": files})
-    weights.unlink()
-    return True
 
 
 def name_scalars(reports: Sequence[TaskReport]) -> dict[str, float]:

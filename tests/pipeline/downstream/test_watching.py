@@ -66,12 +66,12 @@ def read_events(run):
 
 def test_every_checkpoint_once_oldest_first(tmp_path):
     run = FakeRun(tmp_path / "run", {200: "b", 100: "a"})
-    assert watch_run(run.build(), run.evaluate, CONFIG) == [100, 200]
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == [100, 200]
     assert run.evaluated == [
         ("step-00000100", "a", ("toy",)),
         ("step-00000200", "b", ("toy",)),
     ]
-    assert watch_run(run.build(), run.evaluate, CONFIG) == []
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == []
     assert len(run.evaluated) == 2
     folder = run.folder / "watch" / "step-00000200"
     assert read_task_report(folder / "toy.json").scores[0].value == 0.098
@@ -108,7 +108,7 @@ def test_waits_for_more_until_the_run_is_finished(tmp_path):
             run.is_finished = True
 
     config = WatchConfig(tasks=("toy",), every_seconds=7.0)
-    assert watch_run(run.build(), run.evaluate, config, wait=wait) == [100, 200]
+    assert watch_run(run.build(), run.evaluate, config, wait=wait).done == [100, 200]
     assert waited == [7.0] * 3
 
 
@@ -117,13 +117,13 @@ def test_once_does_not_wait(tmp_path):
         pytest.fail("waited")
 
     run = FakeRun(tmp_path / "run", {100: "a"}, is_finished=False)
-    assert watch_run(run.build(), run.evaluate, CONFIG, once=True, wait=refuse) == [100]
+    assert watch_run(run.build(), run.evaluate, CONFIG, once=True, wait=refuse).done == [100]
 
 
 def test_a_checkpoint_deleted_meanwhile(tmp_path, caplog):
     run = FakeRun(tmp_path / "run", {100: "a", 200: "b"})
     run.gone.add(100)
-    assert watch_run(run.build(), run.evaluate, CONFIG) == [200]
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == [200]
     assert "step 100: it was deleted meanwhile" in caplog.text
     assert not (run.folder / "watch" / "step-00000100").exists()
 
@@ -138,7 +138,7 @@ def test_a_damaged_checkpoint_is_passed_over_a_full_disk_is_not(tmp_path, caplog
         export(step, path)
 
     run.export = export_badly
-    assert watch_run(run.build(), run.evaluate, CONFIG) == [200]
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == [200]
     assert "step 100: it cannot be read (damaged)" in caplog.text
     error = OSError("no space left")
     with pytest.raises(OSError, match="no space"):
@@ -159,7 +159,7 @@ def test_a_kill_anywhere(tmp_path, monkeypatch, place):
             patch.setattr(f"openrinalmo.pipeline.downstream.watching.{place}", die)
         with pytest.raises(KeyboardInterrupt):
             watch_run(run.build(), run.evaluate, CONFIG)
-    assert watch_run(run.build(), run.evaluate, CONFIG) == [100]
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == [100]
     points = read_events(run)["downstream/toy/F1/pretrained"]
     assert set(points) == {(100, 0.097)}
     assert not (run.folder / "watch" / "step-00000100" / "model.safetensors").exists()
@@ -169,7 +169,7 @@ def test_replaced_weights_are_evaluated_again(tmp_path):
     run = FakeRun(tmp_path / "run", {100: "a", 200: "b"})
     watch_run(run.build(), run.evaluate, CONFIG)
     run.checkpoints[200] = "c"
-    assert watch_run(run.build(), run.evaluate, CONFIG) == [200]
+    assert watch_run(run.build(), run.evaluate, CONFIG).done == [200]
     report = read_task_report(run.folder / "watch" / "step-00000200" / "toy.json")
     assert report.scores[0].value == 0.099
     assert read_events(run)["downstream/toy/F1/pretrained"] == [(100, 0.097), (200, 0.099)]
@@ -190,22 +190,44 @@ def test_a_new_task_alone_is_added(tmp_path):
     run = FakeRun(tmp_path / "run", {100: "a"})
     watch_run(run.build(), run.evaluate, CONFIG)
     both = WatchConfig(tasks=("toy", "other"))
-    assert watch_run(run.build(), run.evaluate, both) == [100]
+    assert watch_run(run.build(), run.evaluate, both).done == [100]
     assert run.evaluated[-1] == ("step-00000100", "a", ("other",))
     facts = json.loads((run.folder / "watch" / "step-00000100" / "scorecard.json").read_text())
     assert [task["task"] for task in facts["tasks"]] == ["toy", "other"]
-    assert watch_run(run.build(), run.evaluate, both) == []
-    assert watch_run(run.build(), run.evaluate, WatchConfig(tasks=("toy",), preset="full")) == [100]
+    assert watch_run(run.build(), run.evaluate, both).done == []
+    assert watch_run(
+        run.build(), run.evaluate, WatchConfig(tasks=("toy",), preset="full")
+    ).done == [100]
 
 
-def test_an_error_of_the_evaluation_ends_the_watch(tmp_path):
+@pytest.mark.parametrize("error", [ValueError("NaN: the fit diverged"), RuntimeError("no memory")])
+def test_one_failing_evaluation_stops_no_other(tmp_path, caplog, error):
+    run = FakeRun(tmp_path / "run", {100: "a", 200: "b", 300: "c"})
+
+    def evaluate(checkpoint, *others):
+        reports = run.evaluate(checkpoint, *others)
+        if checkpoint.parent.name == "step-00000200":
+            raise error
+        return reports
+
+    assert watch_run(run.build(), evaluate, CONFIG) == ([100, 300], [200])
+    assert "passing over step 200: its evaluation failed" in caplog.text
+    assert str(error) in caplog.text
+    assert not list(run.folder.rglob("model.safetensors"))
+    assert not (run.folder / "watch" / "step-00000200").exists()
+    # The next watch tries it again, and evaluates nothing else.
+    assert watch_run(run.build(), run.evaluate, CONFIG) == ([200], [])
+
+
+def test_weights_are_gone_however_an_evaluation_ends(tmp_path):
     run = FakeRun(tmp_path / "run", {100: "a"})
 
-    def refuse(checkpoint, names, preset, data, out):
-        raise ValueError("no task toys")
+    def die(*_):
+        raise KeyboardInterrupt
 
-    with pytest.raises(ValueError, match="no task toys"):
-        watch_run(run.build(), refuse, CONFIG)
+    with pytest.raises(KeyboardInterrupt):
+        watch_run(run.build(), die, CONFIG)
+    assert not list(run.folder.rglob("model.safetensors"))
 
 
 def test_a_second_watcher_and_a_missing_run_are_refused(tmp_path):
