@@ -34,11 +34,13 @@ class RnaTypes:
     """
 
     def __init__(self, hashes: NDArray[np.uint64], types: NDArray[np.uint32], names: Sequence[str]):
-        """Take each line's hash and its type's place among `names`; the first of equals counts.
+        """Take each line's hash and its type's place among `names`.
 
+        Of equal hashes the first whose type tells something counts, else the first.
         `hashes` is sorted in place: a copy of 36 million would be 288 MB.
         """
-        order = np.argsort(hashes, kind="stable")
+        ranks = np.array([rank_type(name) for name in names], np.int8)
+        order = np.lexsort((ranks[types], hashes))
         types = types[order]
         del order
         hashes.sort()
@@ -71,7 +73,7 @@ class RnaTypes:
 
 
 def read_rna_types(config: MetadataConfig) -> RnaTypes:
-    """Return the RNA types by identifier; of several lines with a type, the first counts.
+    """Return the RNA types by identifier; of several lines, the first that tells one counts.
 
     Bytes that are not UTF-8 are replaced, as they are in the identifiers of records. While the
     table is sorted, twice the memory that it is held in is used.

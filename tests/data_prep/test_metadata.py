@@ -41,6 +41,11 @@ def test_finds_what_a_dictionary_holds(tmp_path):
     assert len(found) == len(expected)
 
 
+def test_of_several_lines_the_first_that_tells_something_counts(tmp_path):
+    lines = ["id\ttype", "a\tmisc_RNA", "b\tother", "a\ttRNA", "b\tncRNA", "a\trRNA"]
+    assert read(tmp_path, "\n".join(lines)).find([b"a", b"b"]) == ["tRNA", "other"]
+
+
 def test_a_table_without_a_type_finds_nothing(tmp_path):
     types = read(tmp_path, "id\ttype\na\tNA\n")
     assert len(types) == 0
