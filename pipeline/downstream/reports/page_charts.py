@@ -4,23 +4,30 @@ Colours are the page's CSS variables, so that one picture is right in light, dar
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ..structure_folds.structure_config import LABELS, SystemName
 from ..task_report import Curve
 
 WIDTH = 360
-COLOURS = {
+UNKNOWN = "grey"
+"""Of what is no row of ours: published numbers, and systems of one task alone."""
+_COLOURS: Mapping[SystemName, str] = {
     "pretrained": "blue",
-    "random encoder": "orange",
-    "one-hot": "grey",
+    "random": "orange",
+    "one-hot": "brown",
     "k-mer": "sky",
-    "ViennaRNA": "green",
-    "LinearPartition": "vermilion",
-    "CONTRAfold (LinearPartition-C)": "purple",
-    "SQUARNA": "ochre",
+    "viennarna": "green",
+    "linearpartition": "vermilion",
+    "eternafold": "indigo",
+    "contrafold": "purple",
+    "squarna": "rose",
+    "squarna-fast": "ochre",
 }
+COLOURS = {LABELS[system]: colour for system, colour in _COLOURS.items()}
+"""By what tables call a system."""
 
 _LEFT, _RIGHT, _BAR, _STEP = 146, 54, 12, 19
 _LABEL_LETTERS = 20
@@ -142,7 +149,7 @@ def _draw_bar(bar: Bar, axis: Axis, *, zero: float, y: float) -> Iterator[str]:
 
 
 def _draw_curve(curve: Curve) -> Iterator[str]:
-    colour = COLOURS.get(curve.system, "grey")
+    colour = COLOURS.get(curve.system, UNKNOWN)
     sizes = curve.sizes or (0.0,) * len(curve.x)
     points = [
         (*_place(x, y), size)

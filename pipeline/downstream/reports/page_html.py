@@ -16,9 +16,13 @@ LIGHT = {
     "purple": "#b35f90",
     "sky": "#3f9fd6",
     "ochre": "#9a8600",
+    "brown": "#7a5230",
+    "indigo": "#5b4bb7",
+    "rose": "#c2476b",
     "grey": "#8c96a1",
 }
-"""Okabe and Ito's palette, its light ones darkened: apart for every kind of colour vision."""
+"""Okabe and Ito's palette, its light ones darkened: apart for every kind of colour vision. Brown,
+indigo and rose are added, for rows that rarely stand beside those they resemble."""
 
 DARK = {
     "back": "#14171b",
@@ -33,6 +37,9 @@ DARK = {
     "purple": "#e08fbd",
     "sky": "#8ad0f7",
     "ochre": "#d9cc4a",
+    "brown": "#b98a5e",
+    "indigo": "#a99bf0",
+    "rose": "#f08aa6",
     "grey": "#8e99a5",
 }
 

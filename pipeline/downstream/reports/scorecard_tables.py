@@ -4,20 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..structure_folds.structure_config import LABELS
 from ..task_report import PairedGain, PublishedScore, Score, TaskReport
 
-SUBJECT, CONTROL = "pretrained", "random encoder"
+SUBJECT, CONTROL = LABELS["pretrained"], LABELS["random"]
 """The gap between these two is shown for every task."""
-SYSTEMS = (
-    SUBJECT,
-    CONTROL,
-    "one-hot",
-    "k-mer",
-    "ViennaRNA",
-    "LinearPartition",
-    "CONTRAfold (LinearPartition-C)",
-    "SQUARNA",
-)
+SYSTEMS = tuple(LABELS.values())
 """Order of the columns; others follow as they come."""
 LOWER_IS_BETTER = ("MSE", "MAE")
 NOT_FITTED = "none"

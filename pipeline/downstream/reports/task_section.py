@@ -6,7 +6,7 @@ from types import ModuleType
 
 from ..scores.signature import flatten
 from ..task_report import Curve, PairedGain, Score, StructureCase, TaskReport
-from .page_charts import COLOURS, Bar, build_axis, draw_bars, draw_curves
+from .page_charts import COLOURS, UNKNOWN, Bar, build_axis, draw_bars, draw_curves
 from .page_html import (
     Markup,
     format_figure,
@@ -138,7 +138,7 @@ def _format_bars(table: MetricTable, report: TaskReport) -> str:
             by_part.setdefault(part, []).append(
                 Bar(
                     label=label,
-                    colour=COLOURS.get(score.system, "grey"),
+                    colour=COLOURS.get(score.system, UNKNOWN),
                     value=score.value,
                     low=score.low,
                     high=score.high,
@@ -147,7 +147,7 @@ def _format_bars(table: MetricTable, report: TaskReport) -> str:
     for system, cells in table.published:
         for part, one in cells.items():
             by_part[part].append(
-                Bar(label=system, colour="grey", value=one.value, is_published=True)
+                Bar(label=system, colour=UNKNOWN, value=one.value, is_published=True)
             )
     axis = build_axis([bar for bars in by_part.values() for bar in bars])
     figures = [
@@ -208,7 +208,7 @@ def _iter_curves(curves: Sequence[Curve]) -> Iterator[str]:
                 format_figure(
                     draw_curves(some, x_name=x_name, y_name=y_name, has_diagonal=has_diagonal),
                     title=f"{title}: {part}",
-                    caption=format_keys((COLOURS.get(c.system, "grey"), c.system) for c in some),
+                    caption=format_keys((COLOURS.get(c.system, UNKNOWN), c.system) for c in some),
                 )
             )
     if figures:

@@ -4,14 +4,20 @@ import re
 
 import pytest
 
+from openrinalmo.pipeline.downstream.reports.chart import COLOURS as BY_SYSTEM
 from openrinalmo.pipeline.downstream.reports.page_charts import (
+    COLOURS,
+    UNKNOWN,
     Axis,
     Bar,
     build_axis,
     draw_bars,
     draw_curves,
 )
+from openrinalmo.pipeline.downstream.reports.page_html import LIGHT
 from openrinalmo.pipeline.downstream.reports.page_map import MAP_COLOURS, draw_map, list_families
+from openrinalmo.pipeline.downstream.reports.scorecard_tables import sort_systems
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import LABELS
 from openrinalmo.pipeline.downstream.task_report import Curve
 
 NAN = float("nan")
@@ -19,6 +25,16 @@ NAN = float("nan")
 
 def build_bar(value, **more):
     return Bar(**{"label": "a", "colour": "blue", "value": value, **more})
+
+
+def test_every_system_has_a_colour_of_its_own_and_a_place():
+    assert COLOURS.keys() == set(LABELS.values())
+    assert len(set(COLOURS.values())) == len(LABELS)
+    assert {*COLOURS.values(), UNKNOWN} <= LIGHT.keys()
+    assert UNKNOWN not in COLOURS.values()
+    assert BY_SYSTEM.keys() == LABELS.keys()
+    assert len(set(BY_SYSTEM.values())) == len(LABELS)
+    assert sort_systems(["letters", *reversed(LABELS.values())]) == [*LABELS.values(), "letters"]
 
 
 @pytest.mark.parametrize(
