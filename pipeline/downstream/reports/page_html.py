@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+MAX_OPEN_PANELS = 12
+"""More panels than these fold away."""
+
 LIGHT = {
     "back": "#ffffff",
     "text": "#1f2328",
@@ -142,6 +145,11 @@ def format_fold(title: str, inner: str, *, is_open: bool = False) -> str:
     """Return a part that opens on a click, and is open on paper."""
     mark = " open" if is_open else ""
     return f"<details{mark}><summary>{escape(title)}</summary>\n{inner}\n</details>"
+
+
+def fold_if_many(title: str, inner: str, count: int) -> str:
+    """Return a part as it is, or folded away where it holds many panels."""
+    return format_fold(title, inner) if count > MAX_OPEN_PANELS else inner
 
 
 def format_note(words: str) -> str:

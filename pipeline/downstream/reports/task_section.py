@@ -1,23 +1,22 @@
 """One task's part of the scorecard: tables, bars, gains, curves, structures, costs, settings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from types import ModuleType
 
 from ..scores.signature import flatten
-from ..task_report import Curve, PairedGain, Score, StructureCase, TaskReport
-from .page_charts import COLOURS, UNKNOWN, Bar, build_axis, draw_bars, draw_curves
+from ..task_report import PairedGain, Score, TaskReport
+from .page_charts import COLOURS, UNKNOWN, Bar, build_axis, draw_bars
 from .page_html import (
     Markup,
+    fold_if_many,
     format_figure,
     format_fold,
-    format_keys,
     format_list,
     format_note,
     format_panels,
     format_table,
 )
-from .page_map import draw_map, list_families
 from .scorecard_tables import (
     LOWER_IS_BETTER,
     MetricTable,
@@ -30,10 +29,8 @@ from .scorecard_tables import (
     format_value,
     list_metrics,
 )
-from .structure_drawing import draw_arcs, draw_planar, format_legend
-
-MAX_OPEN_PANELS = 12
-"""More panels, or gains, than these fold away."""
+from .structure_drawing import format_legend
+from .task_pictures import iter_cases, iter_curves
 
 
 def format_task(report: TaskReport, viennarna: ModuleType | None, *, name: str) -> str:
@@ -81,11 +78,11 @@ def _iter_task(report: TaskReport, viennarna: ModuleType | None) -> Iterator[str
             "and are not shown."
         )
     yield _format_gains(report, primary)
-    yield from _iter_curves(report.curves)
+    yield from iter_curves(report.curves)
     if report.cases:
         yield "<h3>Structures</h3>"
         yield f'<p class="soft">{format_legend(is_planar=viennarna is not None)}</p>'
-        yield from _iter_cases(report.cases, viennarna)
+        yield from iter_cases(report.cases, viennarna)
     yield _format_costs(report.costs)
     if report.settings:
         rows = [[path, str(value)] for path, value in flatten(report.settings)]
@@ -157,7 +154,7 @@ def _format_bars(table: MetricTable, report: TaskReport) -> str:
     note = "Whiskers: 95 % intervals."
     note += " Hollow: published by others, not measured here." if table.published else ""
     inner = format_panels(figures) + format_note(note)
-    return _fold_if_many(f"{len(figures)} charts of {table.metric}", inner, len(figures))
+    return fold_if_many(f"{len(figures)} charts of {table.metric}", inner, len(figures))
 
 
 def _format_gains(report: TaskReport, primary: Iterable[str]) -> str:
@@ -194,63 +191,6 @@ def _tabulate_gains(gains: Iterable[PairedGain]) -> str:
     return format_table(["systems", "part", "metric", "gain", "p", "over"], rows)
 
 
-def _iter_curves(curves: Sequence[Curve]) -> Iterator[str]:
-    kinds = {
-        "reliability": ("Reliability", "predicted probability", "observed share", True),
-        "precision-recall": ("Precision against recall", "recall", "precision", False),
-    }
-    figures = []
-    for kind, (title, x_name, y_name, has_diagonal) in kinds.items():
-        chosen = [curve for curve in curves if curve.kind == kind]
-        for part in dict.fromkeys(curve.part for curve in chosen):
-            some = [curve for curve in chosen if curve.part == part]
-            figures.append(
-                format_figure(
-                    draw_curves(some, x_name=x_name, y_name=y_name, has_diagonal=has_diagonal),
-                    title=f"{title}: {part}",
-                    caption=format_keys((COLOURS.get(c.system, UNKNOWN), c.system) for c in some),
-                )
-            )
-    if figures:
-        yield "<h3>Curves</h3>"
-        yield _fold_if_many(f"{len(figures)} curves", format_panels(figures), len(figures))
-    if maps := [curve for curve in curves if curve.kind == "scatter"]:
-        yield "<h3>Embedding maps</h3>"
-        yield format_panels(_format_map(curve) for curve in maps)
-    if unknown := {curve.kind for curve in curves} - {*kinds, "scatter"}:
-        yield format_note(f"Not drawn: curves of kind {', '.join(sorted(unknown))}.")
-
-
-def _format_map(curve: Curve) -> str:
-    families = list_families(curve)
-    keys = [(colour, f"{name} ({n:,})") for name, colour, n in families if colour != "grey"]
-    others = [n for _, colour, n in families if colour == "grey"]
-    if others:
-        keys.append(("grey", f"{len(others)} others ({sum(others):,})"))
-    return format_figure(
-        draw_map(curve), title=f"{curve.system}, {curve.part}", caption=format_keys(keys)
-    )
-
-
-def _iter_cases(cases: Sequence[StructureCase], viennarna: ModuleType | None) -> Iterator[str]:
-    """The cases part by part, the first part's open."""
-    parts = list(dict.fromkeys(case.part for case in cases))
-    for place, part in enumerate(parts):
-        inner = "\n".join(_format_case(c, viennarna) for c in cases if c.part == part)
-        yield inner if len(parts) == 1 else format_fold(part, inner, is_open=place == 0)
-
-
-def _format_case(case: StructureCase, viennarna: ModuleType | None) -> str:
-    title = (
-        f"{case.label}: {case.id}, {case.part}, {len(case.sequence)} nt, F1 {format_value(case.f1)}"
-    )
-    planar = "" if viennarna is None else f"<figure>{draw_planar(case, viennarna)}</figure>"
-    return (
-        f'<div class="case"><h4>{escape(title)}</h4>{planar}'
-        f"<figure>{draw_arcs(case)}</figure></div>"
-    )
-
-
 def _format_costs(costs: Mapping[str, float]) -> str:
     if not costs:
         return ""
@@ -265,7 +205,3 @@ def format_cost(name: str, value: float) -> str:
     if "seconds" in name:
         return f"{value:,.1f} s" if value < 600 else f"{value / 60:,.1f} min"
     return f"{value:,g}"
-
-
-def _fold_if_many(title: str, inner: str, count: int) -> str:
-    return format_fold(title, inner) if count > MAX_OPEN_PANELS else inner

@@ -1,17 +1,27 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from openrinalmo.data_prep.audits.audit_lines import write_audit
+from openrinalmo.data_prep.shards import hash_manifest
+from openrinalmo.pipeline.downstream import all_tasks
 from openrinalmo.pipeline.downstream.all_tasks import (
     ALTERNATIVES,
     SEQUENCE_TASKS,
     TASKS,
     WITHOUT_DATA,
+    Request,
     check_names,
+    evaluate_task,
     evaluate_tasks,
     list_all,
 )
+from openrinalmo.pipeline.downstream.reports.scorecard_files import write_scorecard
+from openrinalmo.pipeline.downstream.task_report import read_task_report
+from support.corpora import make_corpus
 from support.families import write_checkpoint
+from support.task_reports import build_report, build_score
 
 
 @pytest.mark.parametrize("name", SEQUENCE_TASKS)
@@ -37,6 +47,30 @@ def test_names_are_checked_before_the_checkpoint_is_read(tmp_path):
         evaluate_tasks(tmp_path / "none", ["folding"], "quick", None, tmp_path)
 
 
+def test_the_audit_of_a_tasks_own_files_is_printed_with_its_scores(tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path, num_clusters=20)
+    line = {"sha256": "ab" * 32, "corpus": hash_manifest(corpus), "line": "audit:1|x"}
+    write_audit(corpus, line)
+    checkpoint = {
+        "sha256": "cd" * 32,
+        "run_config": json.dumps({"data": str(corpus)}),
+        "manifest_sha256": hash_manifest(corpus),
+    }
+    report = build_report(
+        build_score(0.5), notes=("first",), checkpoint=checkpoint, sources={"a.tsv": "ab" * 32}
+    )
+    monkeypatch.setitem(vars(all_tasks)["TASKS"], "toy", lambda name, request: report)
+    request = Request(loaded=None, preset="quick", data=None, out=tmp_path / "out")
+    evaluate_task("toy", request)
+    stored = read_task_report(tmp_path / "out" / "toy.json")
+    assert stored.notes == ("first", "Audit: audit:1|x")
+    assert stored.sources == {"a.tsv": "ab" * 32}
+    write_scorecard([stored], tmp_path / "out")
+    for name in ("scorecard.html", "scorecard.md", "scorecard.json"):
+        text = (tmp_path / "out" / name).read_text().replace("\\|", "|")
+        assert "Audit: audit:1|x" in text
+
+
 @pytest.mark.slow
 def test_every_task_of_the_sample_reports_under_its_name(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "run")
@@ -44,6 +78,8 @@ def test_every_task_of_the_sample_reports_under_its_name(tmp_path):
     reports = evaluate_tasks(checkpoint, names, "quick", None, tmp_path / "out")
     assert [report.task for report in reports] == names
     for report in reports:
+        assert report.notes[-1].startswith("Audit: none: the weights do not say which corpus")
+        assert report.sources
         assert (tmp_path / "out" / f"{report.task}.json").is_file()
         systems = {score.system for score in report.scores}
         assert {"pretrained", "random encoder"} <= systems
