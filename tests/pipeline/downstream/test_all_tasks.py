@@ -5,6 +5,7 @@ import pytest
 
 from openrinalmo.data_prep.audits.audit_lines import write_audit
 from openrinalmo.data_prep.shards import hash_manifest
+from openrinalmo.model.weights import load_masked_lm
 from openrinalmo.pipeline.downstream import all_tasks
 from openrinalmo.pipeline.downstream.all_tasks import (
     ALTERNATIVES,
@@ -60,7 +61,8 @@ def test_the_audit_of_a_tasks_own_files_is_printed_with_its_scores(tmp_path, mon
         build_score(0.5), notes=("first",), checkpoint=checkpoint, sources={"a.tsv": "ab" * 32}
     )
     monkeypatch.setitem(vars(all_tasks)["TASKS"], "toy", lambda name, request: report)
-    request = Request(loaded=None, preset="quick", data=None, out=tmp_path / "out")
+    loaded = load_masked_lm(write_checkpoint(tmp_path / "run"))
+    request = Request(loaded=loaded, preset="quick", data=None, out=tmp_path / "out")
     evaluate_task("toy", request)
     stored = read_task_report(tmp_path / "out" / "toy.json")
     assert stored.notes == ("first", "Audit: audit:1|x")

@@ -204,8 +204,8 @@ def test_a_new_task_alone_is_added(tmp_path):
 def test_one_failing_evaluation_stops_no_other(tmp_path, caplog, error):
     run = FakeRun(tmp_path / "run", {100: "a", 200: "b", 300: "c"})
 
-    def evaluate(checkpoint, *others):
-        reports = run.evaluate(checkpoint, *others)
+    def evaluate(checkpoint, names, preset, data, out):
+        reports = run.evaluate(checkpoint, names, preset, data, out)
         if checkpoint.parent.name == "step-00000200":
             raise error
         return reports
@@ -222,7 +222,7 @@ def test_one_failing_evaluation_stops_no_other(tmp_path, caplog, error):
 def test_weights_are_gone_however_an_evaluation_ends(tmp_path):
     run = FakeRun(tmp_path / "run", {100: "a"})
 
-    def die(*_):
+    def die(checkpoint, names, preset, data, out):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

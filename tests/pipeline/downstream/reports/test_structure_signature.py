@@ -72,9 +72,10 @@ def test_heads_that_are_loaded_bring_their_own_fit(evaluate, tmp_path):
     fitted = evaluate(config)
     heads = tmp_path / "out" / "heads"
     claimed = replace(config, fit=replace(config.fit, head_steps=3000, peak_lr=5e-4))
-    for _ in range(2):  # computed, then read back
-        loaded = evaluate(claimed, out="loaded", heads=heads)
-        facts, own = read_facts(loaded), read_facts(fitted)
+    first = evaluate(claimed, out="loaded", heads=heads)
+    loaded = evaluate(claimed, out="loaded", heads=heads)  # its results are read back
+    for card in (first, loaded):
+        facts, own = read_facts(card), read_facts(fitted)
         assert facts["fit"] == own["fit"] == "3x2@0.01,all,<=512nt"
         assert facts["config"] == own["config"]
         assert len(facts.pop("heads")) == 8
