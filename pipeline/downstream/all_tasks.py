@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...model.weights import LoadedModel, load_masked_lm
 from ..overrides import apply_overrides
+from .pretraining_data import describe_pretraining_data, refuse_seen_families
 from .reports.corpus_audit import find_audit
 from .reports.report import write_report
 from .reports.scorecard import build_scorecard
@@ -94,7 +95,8 @@ def evaluate_task(name: str, request: Request) -> TaskReport:
     logger.info("task %s, preset %s", name, request.preset)
     report = TASKS[name](name, request)
     audit = f"Audit: {find_audit(report.checkpoint, report.sources)}"
-    report = replace(report, notes=(*report.notes, audit))
+    pretraining_data = describe_pretraining_data(report.checkpoint)
+    report = replace(report, notes=(*report.notes, pretraining_data, audit))
     write_task_report(report, request.out)
     return report
 
@@ -138,6 +140,8 @@ def _evaluate_structure(
 def _evaluate_families(name: str, request: Request) -> TaskReport:
     config = apply_overrides(build_families_config(request.preset), request.settings)
     benchmark = read_benchmark(request.data, config, request.folds)
+    if config.require_unseen:
+        refuse_seen_families(benchmark.parts, request.loaded.metadata)
     return _evaluate_structure(config, benchmark, request, request.out / name)
 
 

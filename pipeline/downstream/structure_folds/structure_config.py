@@ -53,6 +53,8 @@ class StructureConfig:
     """RNAs of a held-out family, or of a test set, that are tested, drawn by `seed`; 0: all."""
     validation_fraction: float = 0.1
     """Share of the RNAs to fit on that tunes the threshold, where no partition is made for it."""
+    require_unseen: bool = False
+    """Refuse to hold out a family that the pretraining data is not known to be without."""
     near_identity: float = 0.9
     """A tested RNA is a near duplicate where the 8-mers it shares with one of the fit say this;
     0.9 stands for about 0.8 by alignment (`fit_overlap`)."""

@@ -65,12 +65,29 @@ def test_the_audit_of_a_tasks_own_files_is_printed_with_its_scores(tmp_path, mon
     request = Request(loaded=loaded, preset="quick", data=None, out=tmp_path / "out")
     evaluate_task("toy", request)
     stored = read_task_report(tmp_path / "out" / "toy.json")
-    assert stored.notes == ("first", "Audit: audit:1|x")
+    assert stored.notes[0] == "first"
+    assert stored.notes[1].startswith("Pretraining data: unknown")
+    assert stored.notes[2:] == ("Audit: audit:1|x",)
     assert stored.sources == {"a.tsv": "ab" * 32}
     write_scorecard([stored], tmp_path / "out")
     for name in ("scorecard.html", "scorecard.md", "scorecard.json"):
         text = (tmp_path / "out" / name).read_text().replace("\\|", "|")
         assert "Audit: audit:1|x" in text
+
+
+def test_a_family_that_pretraining_may_have_seen_is_refused_before_anything_is_fitted(tmp_path):
+    loaded = load_masked_lm(write_checkpoint(tmp_path / "run"))
+    request = Request(
+        loaded=loaded,
+        preset="quick",
+        data=None,
+        out=tmp_path / "out",
+        settings=("require_unseen=true",),
+        folds=("tRNA",),
+    )
+    with pytest.raises(ValueError, match=r"made without no family, and these folds hold out tRNA"):
+        evaluate_task("families", request)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
