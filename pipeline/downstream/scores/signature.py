@@ -9,10 +9,10 @@ from .bootstrap import BootstrapConfig
 
 WITHOUT_INFLUENCE = (
     *("systems", "workers", "device", "max_tokens_per_pack"),
-    *("save_every_steps", "save_every_seconds"),
+    *("save_every_steps", "save_every_seconds", "require_unseen"),
 )
-"""Settings, by the last word of their path, that decide no number: which rows there are, and how
-fast they come. What `auto` means on a device is a fact of its own, `precision`."""
+"""Settings, by the last word of their path, that decide no number: which rows there are, how fast
+they come, and what is refused. What `auto` means on a device is a fact of its own, `precision`."""
 
 
 def build_signature(facts: Mapping[str, object]) -> str:
