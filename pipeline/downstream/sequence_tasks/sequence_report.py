@@ -61,7 +61,8 @@ def build_report(evaluation: Evaluation) -> TaskReport:
                 scores += found
                 undefined |= {f"{metric} of {run.system} on {part}" for metric in missing}
             gains += _build_gains(task, runs, part, targets_N, config)
-    shown = {(score.part, score.metric) for score in scores}
+    drawn = _list_drawn(evaluation)
+    shown = {(score.part, score.metric) for score in scores if score.part not in drawn}
     notes = [*evaluation.data.notes, *_list_notes(evaluation)]
     notes += [f"not defined, left out: {one}" for one in sorted(undefined)]
     return TaskReport(
@@ -123,7 +124,7 @@ def build_signature(evaluation: Evaluation) -> str:
     `config` hashes every setting that may decide a number.
     """
     task, data, config = evaluation.task, evaluation.data, evaluation.config
-    precisions = [choose_precision(regime, evaluation) for regime in config.regimes]
+    precisions = [choose_precision(one, config, evaluation.device) for one in config.regimes]
     splits = [
         (split.name, split.train, split.validation, split.tests) for split in evaluation.splits
     ]
@@ -151,11 +152,11 @@ def build_signature(evaluation: Evaluation) -> str:
     return join_facts(facts)
 
 
-def choose_precision(regime: Regime, evaluation: Evaluation) -> str:
+def choose_precision(regime: Regime, config: SequenceConfig, device: torch.device) -> str:
     """What an encoder computes in, with `auto` resolved; one that does not train is in fp32."""
     if regime not in ("lora", "full"):
         return "fp32"
-    dtype = choose_fit(evaluation.config, regime).choose_dtype(evaluation.device)
+    dtype = choose_fit(config, regime).choose_dtype(device)
     return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 
@@ -242,6 +243,16 @@ def _list_notes(evaluation: Evaluation) -> list[str]:
                 f"in fit or validation and {leakage.num_near:,} have half their 16-mers there"
             )
     return notes
+
+
+def _list_drawn(evaluation: Evaluation) -> set[str]:
+    """Test sets of which only some are tested: what others published is of all."""
+    return {
+        part
+        for whole, split in zip(evaluation.whole, evaluation.splits, strict=True)
+        for part, test in split.tests.items()
+        if len(test) < len(whole.tests[part])
+    }
 
 
 def _describe_draw(whole: Split, split: Split) -> str:

@@ -24,17 +24,23 @@ from openrinalmo.pipeline.downstream.sequence_tasks.sequence_config import (
     build_sequence_config,
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_eval import evaluate_sequence_task
-from openrinalmo.pipeline.downstream.sequence_tasks.sequence_report import estimate_metrics
+from openrinalmo.pipeline.downstream.sequence_tasks.sequence_report import (
+    choose_precision,
+    estimate_metrics,
+)
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_rows import write_rows
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_runs import (
     SequenceRun,
     load_run,
     save_run,
 )
+from openrinalmo.pipeline.downstream.sequence_tasks.task_files import hash_each
+from openrinalmo.pipeline.downstream.structures.records import hash_file
 from openrinalmo.pipeline.downstream.task_report import read_task_report, write_task_report
 from openrinalmo.pipeline.downstream.tasks.classification import ClassificationTask
 from openrinalmo.pipeline.downstream.tasks.ribosome_load import RibosomeLoadTask
 from openrinalmo.pipeline.downstream.tasks.splice import SpliceTask
+from openrinalmo.pipeline.downstream.tasks.task import TaskData
 from openrinalmo.pipeline.overrides import apply_overrides
 from support.families import write_checkpoint
 from support.sequence_tasks import (
@@ -227,6 +233,47 @@ def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     assert {row.part for row in theirs.published} == {"Danio", "Thaliana"}
     assert not theirs.gains
     assert ours.signature != theirs.signature
+    assert "|precision:fp32|bs:" in ours.signature
+    assert "|numbers:1|" in ours.signature
+    (name,) = (name for name in ours.sources if name.startswith("human_arabidopsis"))
+    assert ours.sources[name] == hash_file(next((tmp_path / "ours").rglob(name)))
+    # Of a draw nothing is published.
+    fewer = build_config(systems=("k-mer",), max_test=5)
+    drawn = evaluate_sequence_task(
+        task, checkpoint, fewer, data=tmp_path / "theirs", out=tmp_path / "out"
+    )
+    assert not drawn.published
+
+
+@pytest.mark.parametrize(
+    ("regimes", "on_cpu", "on_gpu"),
+    [(("linear", "frozen"), "fp32", "fp32"), (("frozen", "full"), "fp32", "fp32+bf16")],
+)
+def test_the_precision_is_what_auto_means_on_the_device(regimes, on_cpu, on_gpu):
+    config = build_config(regimes=regimes)
+    for device, expected in (("cpu", on_cpu), ("cuda", on_gpu)):
+        precisions = [choose_precision(one, config, torch.device(device)) for one in regimes]
+        assert "+".join(dict.fromkeys(precisions)) == expected
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    paths = [tmp_path / "a" / "x.tsv", tmp_path / "b" / "x.tsv", tmp_path / "y.tsv"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(str(path))
+    sources = hash_each(paths)
+    assert list(sources) == [str(paths[0]), str(paths[1]), "y.tsv"]
+    one = TaskData(name="", sources={"y.tsv": sources["y.tsv"]}, examples=[])
+    assert one.sha256 == sources["y.tsv"] == hash_file(paths[2])
+    assert TaskData(name="", sources=sources, examples=[]).sha256 not in sources.values()
+
+
+def test_one_sequence_has_no_interval():
+    outputs_NO, targets_N = np.array([[2.0]]), np.array([1.0])
+    estimates = estimate_metrics(
+        SpliceTask("donor"), outputs_NO, targets_N, BootstrapConfig(num_resamples=10)
+    )
+    assert {(one.low, one.high) for one in estimates.values()} == {(None, None)}
 
 
 def test_a_sequence_has_the_rows_it_has_alone(tmp_path, checkpoint):
