@@ -11,21 +11,23 @@ import pyarrow as pa
 
 from .audits.exclusion import describe as describe_exclusion
 from .config import DataConfig
+from .earlier import EarlierData
 from .mmseqs import find_mmseqs, read_version
 from .reports.report import REPORT_NAME
 from .seals import find_broken_seal, read_sealed, write_sealed
 from .shards import MANIFEST_NAME, SHARDS_FOLDER, SPLITS, count_bytes, hash_file, hash_manifest
-from .steps import STEP_FILE
 
 MAX_TYPE_ROWS = 10
 CLUSTER_FACTS = (
     *("antisense_members", "antisense_clusters", "antisense_joined_others"),
-    *("short_sequences", "short_joined_short", "short_joined_longer", "checked"),
+    *("short_sequences", "short_joined_short", "short_joined_longer"),
 )
 """What the clusters' report says beside its counts; absent where it was not asked for."""
 
 
-def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
+def collect_facts(
+    config: DataConfig, steps: Path, earlier: EarlierData | None = None
+) -> dict[str, Any]:
     """Return what is known before the first step; neither paths nor times, so that runs compare."""
     hashes = _hash_files([*config.inputs, *config.tables], steps / "inputs.json")
     metadata = config.metadata
@@ -56,37 +58,12 @@ def collect_facts(config: DataConfig, steps: Path) -> dict[str, Any]:
                 "type_column": metadata.type_column,
             },
             "cluster": config.cluster.deciding,
-            "update": config.update
-            and _read_old_step(config.update, "clusters")["report"]["names_sha256"],
+            "update": earlier
+            and {"clusters": earlier.clusters_fingerprint, "split": earlier.split_fingerprint},
             "split": asdict(config.split),
             "max_shard_nt": config.max_shard_nt,
         },
     }
-
-
-def _read_old_step(folder: Path, step: str) -> dict[str, Any]:
-    """Return fingerprint and report of a step of an earlier data folder."""
-    path = folder / "steps" / step / STEP_FILE
-    if not path.is_file():
-        raise ValueError(
-            f"--update {folder}: no {path}; give a folder that `make data` wrote, with its steps/"
-        )
-    return read_sealed(path)
-
-
-def refuse_other_clusters(folder: Path, config: DataConfig, mmseqs: str) -> None:
-    """Raise `ValueError` where an earlier folder's clusters were made by other criteria."""
-    for step, deciding in (
-        ("unique", asdict(config.dedup)),
-        ("clusters", {**config.cluster.deciding, "mmseqs": mmseqs}),
-    ):
-        before = _read_old_step(folder, step)["fingerprint"]
-        for name, now in deciding.items():
-            if before.get(name) != now:
-                raise ValueError(
-                    f"--update {folder}: it was prepared with {name}={before.get(name)}, this run "
-                    f"has {now}: give the same, or leave --update out"
-                )
 
 
 def summarise_reports(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:

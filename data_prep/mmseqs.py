@@ -117,7 +117,7 @@ class ClusterConfig:
         ]
         names += ["sensitivity"] if self.method == "cluster" else []
         short = {f"short_{name}": value for name, value in asdict(self.short).items()}
-        return {name: getattr(self, name) for name in (*names, "strand", "sample")} | short
+        return {name: getattr(self, name) for name in (*names, "strand")} | short
 
 
 def find_mmseqs() -> Path:

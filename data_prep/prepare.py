@@ -16,11 +16,11 @@ except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
 from openrinalmo.data_prep.composition import find_caps
 from openrinalmo.data_prep.config import DataConfig
+from openrinalmo.data_prep.earlier import read_earlier
 from openrinalmo.data_prep.engine import Engine, open_engine
 from openrinalmo.data_prep.facts import (
     collect_facts,
     format_summary,
-    refuse_other_clusters,
     summarise_reports,
 )
 from openrinalmo.data_prep.inputs.formats import iter_blocks
@@ -62,10 +62,11 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
             spooled = spool_stdin(steps)
             inputs = tuple(spooled if path == STDIN else path for path in config.inputs)
             config = replace(config, inputs=inputs)
+        earlier = None
         if config.update:
-            refuse_other_clusters(config.update, config, read_version(find_mmseqs()))
+            earlier = read_earlier(config.update, config, read_version(find_mmseqs()))
         engine = stack.enter_context(open_engine(config.engine, shared=steps, inputs=config.inputs))
-        facts = collect_facts(config, steps)
+        facts = collect_facts(config, steps, earlier)
         tools, parameters = facts["tools"], facts["parameters"]
         reports = {}
         reports["records"] = run_step(
@@ -106,21 +107,26 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 "sequences": reports["unique"]["sequences_sha256"],
                 "mmseqs": tools["mmseqs"],
                 **parameters["cluster"],
-                "update": parameters["update"],
+                "update": earlier and earlier.clusters_fingerprint,
             },
             partial(
                 build_clusters,
                 steps=steps,
                 config=config.cluster,
                 dedup=config.dedup,
-                update=config.update,
+                earlier=earlier,
             ),
         )
         products = {name: report["sha256"] for name, report in reports.items()}
         reports["split"] = run_step(
             steps / "split",
-            {**products, **parameters["split"]},
-            partial(build_split, steps=steps, config=config.split),
+            {
+                **products,
+                "names": reports["clusters"]["names_sha256"],
+                **parameters["split"],
+                "update": earlier and earlier.split_fingerprint,
+            },
+            partial(build_split, steps=steps, config=config.split, earlier=earlier),
         )
         _make_shards(config, engine, facts, reports)
         manifest = publish(steps / "shards", config.out)

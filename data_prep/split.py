@@ -1,11 +1,14 @@
-"""Train and validation: clusters drawn by the hash of their representative, RNA type by type."""
+"""Train and validation: clusters drawn by the hash of their founder, RNA type by type."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 MIN_CLUSTERS = 3
 """Clusters that a type sends to validation where a quarter of its clusters allows it."""
+NEW, TRAIN, VALIDATION = -1, 0, 1
+"""The side of a cluster in earlier data; new ones have none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,20 +27,27 @@ class SplitConfig:
 
 
 def choose_validation(
-    digests: np.ndarray, rna_type_ids: np.ndarray, config: SplitConfig
-) -> np.ndarray:
-    """Return which clusters are for validation: bool, one per row of `digests`.
+    names: NDArray[np.uint8],
+    rna_type_ids: NDArray[np.integer],
+    config: SplitConfig,
+    *,
+    old_sides: NDArray[np.int8] | None = None,
+) -> NDArray[np.bool_]:
+    """Return which clusters are for validation, one per row of `names` (clusters, 16).
 
-    A cluster's rank within its RNA type is a function of the seed and its representative's digest
-    alone: neither order nor names matter, and clusters added later move few others.
+    A cluster's rank within its RNA type is a function of the seed and its name alone: neither order
+    nor labels matter, and clusters added later move few others. Clusters with a side in `old_sides`
+    stay there; of new ones those that rank first fill up what their type still owes.
     """
-    if len(digests) < 2:
+    if len(names) < 2:
         raise ValueError(
             "all sequences fall into one cluster, so that none is left for validation: give more "
             "sequences, or raise --min-seq-id"
         )
-    keys = _mix(digests.view(">u8").astype(np.uint64).reshape(-1, 2)[:, 0], config.seed)
-    order = np.lexsort((keys, rna_type_ids))
+    sides = np.full(len(names), NEW, np.int8) if old_sides is None else old_sides
+    keys = _mix(names.view(">u8").astype(np.uint64).reshape(-1, 2)[:, 0], config.seed)
+    # Old validation clusters count first, so that new ones fill up the rest; then new ones.
+    order = np.lexsort((keys, sides == TRAIN, sides != VALIDATION, rna_type_ids))
     _, starts, counts = np.unique(rna_type_ids[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, counts)
     quota = np.maximum(
@@ -46,8 +56,9 @@ def choose_validation(
     quota = np.minimum(quota, counts - 1)  # every type keeps a cluster for training
     is_validation = np.zeros(len(order), bool)
     is_validation[order] = rank < np.repeat(quota, counts)
-    if not quota.any():  # few clusters of many types: one of them all the same
-        is_validation[np.argmin(keys)] = True
+    is_validation = np.where(sides == NEW, is_validation, sides == VALIDATION)
+    if not is_validation.any():  # few clusters of many types: one of them all the same
+        is_validation[np.lexsort((keys, sides != NEW))[0]] = True
     return is_validation
 
 

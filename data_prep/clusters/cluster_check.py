@@ -11,6 +11,10 @@ from .sequence_file import SequenceFile
 
 logger = logging.getLogger(__name__)
 
+LEAST_SHARE, LEAST_MEMBERS = 0.8, 50
+"""Share that meets both criteria, below which so many members are warned of; sound clusters of
+linclust have 0.94 and more."""
+
 
 def check_sample(
     file: SequenceFile,
@@ -40,10 +44,17 @@ def check_sample(
         "meet_both": int(np.count_nonzero(is_identical & is_covered)),
     }
     if len(members):
-        logger.info(
+        share = counts["meet_both"] / len(members)
+        is_low = share < LEAST_SHARE and len(members) >= LEAST_MEMBERS
+        logger.log(
+            logging.WARNING if is_low else logging.INFO,
             "clusters: of %d random members, %.1f %% meet identity and coverage to their "
-            "representative",
+            "representative%s",
             len(members),
-            100 * counts["meet_both"] / len(members),
+            100 * share,
+            ", fewer than sound clusters have: look at some with `make look WHAT='cluster …'`, "
+            "and do not use them unless you know why"
+            if is_low
+            else "",
         )
     return counts

@@ -54,7 +54,7 @@ def test_refuses_impossible_settings(settings, message):
 
 def test_settings_that_decide_nothing_are_left_out():
     fast = ClusterConfig(
-        threads=7, split_memory_limit="1G", sensitivity=7, mpi_runner="mpirun -np 4"
+        threads=7, split_memory_limit="1G", sensitivity=7, sample=7, mpi_runner="mpirun -np 4"
     )
     assert fast.deciding == ClusterConfig().deciding
     assert ClusterConfig(method="cluster", sensitivity=7).deciding["sensitivity"] == 7

@@ -63,6 +63,7 @@ def test_second_run_does_nothing(tmp_path, fasta, ran, caplog):
     [
         (["--threads=2"], []),
         (["--split-memory-limit=1G"], []),
+        (["--check-sample=7"], []),
         (["--max-ambiguous=0.11"], ["records", "shards"]),  # lets no further record in
         (["--max-ambiguous=0.2"], STEPS),
         (["--min-length-nt=17"], STEPS),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from openrinalmo.data_prep.split import SplitConfig, choose_validation
+from openrinalmo.data_prep.split import NEW, TRAIN, VALIDATION, SplitConfig, choose_validation
 
 RNG = np.random.default_rng(0)
 DIGESTS = RNG.integers(0, 256, (4000, 16), np.uint8)
@@ -53,6 +53,27 @@ def test_one_cluster_cannot_be_split():
 def test_every_type_keeps_a_cluster_for_training():
     validation = chosen(validation_fraction=0.99)
     assert [int((~validation)[number == TYPES].sum()) for number in range(5)] == [35, 5, 1, 1, 1]
+
+
+def test_old_sides_stay_and_new_clusters_fill_up_what_their_type_owes():
+    sides = np.full(len(DIGESTS), NEW, np.int8)
+    sides[:1000] = TRAIN
+    sides[:50] = VALIDATION
+    sides[3500:3960] = VALIDATION  # more than the type owes
+    after = choose_validation(DIGESTS, TYPES, SplitConfig(seed=3), old_sides=sides)
+    assert np.array_equal(after[sides != NEW], sides[sides != NEW] == VALIDATION)
+    assert [int(after[number == TYPES].sum()) for number in range(5)] == [175, 460, 3, 3, 2]
+    new = np.flatnonzero((sides == NEW) & (TYPES == 0))
+    alone = choose_validation(
+        DIGESTS[new], TYPES[new], SplitConfig(seed=3, validation_fraction=0.05)
+    )
+    assert np.array_equal(after[new], alone), "new ones by the same ranks"
+
+
+def test_where_no_old_validation_cluster_is_left_a_new_one_goes_there():
+    sides = np.array([TRAIN, TRAIN, NEW], np.int8)
+    after = choose_validation(DIGESTS[:3], np.arange(3), SplitConfig(), old_sides=sides)
+    assert after.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])

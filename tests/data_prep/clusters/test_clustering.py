@@ -1,3 +1,4 @@
+import logging
 import random
 
 import numpy as np
@@ -153,3 +154,14 @@ def test_a_sample_that_misses_is_counted(tmp_path):
     assert found["meet_identity"] >= 2
     fewer = clustering.check_sample(file, np.zeros(5, np.int64), config.criteria, 2)
     assert fewer["members"] + fewer["too_long"] == 2
+
+
+def test_clusters_of_strangers_are_warned_of(tmp_path, caplog):
+    rng = random.Random(7)
+    relatives = [draw_sequence(rng, 60).encode()] * 61
+    strangers = [draw_sequence(rng, 60).encode() for _ in range(61)]
+    for sequences, expected in ((relatives, []), (strangers, ["WARNING"])):
+        file = clustering.SequenceFile(tmp_path / "in.fasta", iter(sequences))
+        clustering.check_sample(file, np.zeros(61, np.int64), ClusterConfig().criteria, 1000)
+        assert [r.levelname for r in caplog.records if r.levelno > logging.INFO] == expected
+    assert "of 60 random members, 0.0 % meet identity and coverage" in caplog.text

@@ -1,4 +1,4 @@
-"""Excluded relatives and kept clusters, through the entry."""
+"""Excluded relatives and families, what was merged, patterns: through the entry."""
 
 import json
 import lzma
@@ -6,15 +6,12 @@ import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from openrinalmo.data_prep.inspection.identity import reverse_complement
 from openrinalmo.data_prep.inspection.inspect_data import describe_record
 from openrinalmo.data_prep.inspection.verify import verify_folder
 from openrinalmo.data_prep.sample import SAMPLE_FASTA
 from openrinalmo.data_prep.shards import SPLITS, open_split
-from openrinalmo.data_prep.stages import read_old_clusters
 from support.planted import prepare
 from support.sequences import draw_sequence, format_fasta
 
@@ -33,16 +30,6 @@ def read_ids(folder: Path) -> set[str]:
         for name in SPLITS
         for split in [open_split(folder, name)]
         for i in range(len(split))
-    }
-
-
-def read_names(folder: Path) -> dict[bytes, set[bytes]]:
-    """Digests of the members of each cluster, by the cluster's name."""
-    old = read_old_clusters(folder / "steps")
-    heads = np.unique(old.representatives)
-    return {
-        bytes(name): {bytes(d) for d in old.keys[old.representatives == head]}
-        for name, head in zip(old.names, heads, strict=True)
     }
 
 
@@ -77,34 +64,6 @@ def test_the_exclusion_is_part_of_what_the_data_is(records, tmp_path):
 def test_an_unknown_family_is_refused(tmp_path):
     with pytest.raises(ValueError, match="tRNAs"):
         prepare(tmp_path, "--exclude-family", "tRNAs")
-
-
-def test_old_clusters_keep_names_and_members_when_a_release_is_added(records, tmp_path):
-    older = tmp_path / "older.fasta"
-    older.write_text("".join(f">{record}" for record in records[::2]))
-    prepare(tmp_path / "old", older)
-    manifest = prepare(tmp_path / "new", "--update", tmp_path / "old")
-    before, after = read_names(tmp_path / "old"), read_names(tmp_path / "new")
-    assert manifest["counts"]["clusters"] == len(after) > len(before)
-    for name, members in before.items():
-        assert members <= after[name]
-    assert any(len(after[name]) > len(members) for name, members in before.items())
-    assert not [check for check in verify_folder(tmp_path / "new") if check.faults]
-
-
-def test_an_update_knows_its_sequences_by_either_strand(tmp_path):
-    rng = random.Random(0)
-    sequences = [(f"s{n}", draw_sequence(rng, 60)) for n in range(40)]
-    (tmp_path / "one.fa").write_text(format_fasta(sequences))
-    others = [(f"r{n}", reverse_complement(s.encode()).decode()) for n, s in sequences]
-    (tmp_path / "other.fa").write_text(format_fasta(others))
-    prepare(tmp_path / "old", tmp_path / "one.fa", "--reverse-complement")
-    inputs = (tmp_path / "other.fa", tmp_path / "one.fa")
-    prepare(tmp_path / "new", *inputs, "--reverse-complement", "--update", tmp_path / "old")
-    report = json.loads((tmp_path / "new/steps/clusters/step.json").read_text())["report"]
-    assert (report["kept_sequences"], report["removed_clusters"]) == (40, 0)
-    names = [np.load(tmp_path / name / "steps/clusters/names.npy") for name in ("old", "new")]
-    assert {bytes(name) for name in names[0]} == {bytes(name) for name in names[1]}
 
 
 def write_typed(path, sequences, rna_type, first):
@@ -171,18 +130,6 @@ def test_a_mistyped_cap_is_refused_before_the_clusters(records, tmp_path):
     with pytest.raises(ValueError, match=r"no RNA type 'trna'; did you mean 'tRNA'\?"):
         prepare(tmp_path, "--type-caps", "trna=0.2")
     assert {path.name for path in (tmp_path / "steps").iterdir() if path.is_dir()} == {"records"}
-
-
-def test_an_update_under_other_criteria_or_from_no_data_is_refused(records, tmp_path):
-    older = tmp_path / "older.fasta"
-    older.write_text("".join(f">{record}" for record in records[:40]))
-    prepare(tmp_path / "old", older)
-    with pytest.raises(ValueError, match=r"prepared with min_seq_id=0.7, this run has 0.9"):
-        prepare(tmp_path / "new", older, "--update", tmp_path / "old", "--min-seq-id", 0.9)
-    with pytest.raises(ValueError, match=r"prepared with reverse_complement=False, this run has T"):
-        prepare(tmp_path / "new", older, "--update", tmp_path / "old", "--reverse-complement")
-    with pytest.raises(ValueError, match="give a folder that `make data` wrote"):
-        prepare(tmp_path / "new", older, "--update", tmp_path / "nowhere")
 
 
 def test_patterns_are_inputs(records, tmp_path):
