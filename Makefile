@@ -41,6 +41,7 @@ export PYTHONSAFEPATH := 1
 export DEEPSPEED_LOG_LEVEL ?= warning
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 BIN := $(VENV)/bin
+expand = $(foreach pattern,$1,$(or $(wildcard $(pattern)),$(pattern)))
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -83,7 +84,7 @@ data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to 
 	@$(if $(SOURCES),$(BIN)/python data_prep/fetch.py $(SOURCES) --out $(FETCHED))
 	$(BIN)/python data_prep/prepare.py $(FASTA) $(if $(SOURCES),--fetched $(FETCHED)) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
 		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") \
-		$(if $(EXCLUDE),--exclude $(EXCLUDE)) $(if $(EXCLUDE_FAMILY),--exclude-family $(EXCLUDE_FAMILY)) \
+		$(foreach file,$(call expand,$(EXCLUDE)),--exclude $(file)) $(foreach family,$(EXCLUDE_FAMILY),--exclude-family $(family)) \
 		--engine $(ENGINE) $(if $(ADDRESS),--address $(ADDRESS)) $(DATA_SETTINGS)
 
 audit: install ## what BENCHMARKS (files or folders) share with CORPUS, into AUDIT_OUT

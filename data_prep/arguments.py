@@ -1,6 +1,7 @@
 """The command line of `prepare.py`: flags in the words of the settings and of MMseqs2."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from .rna_types import AnnotationConfig
 from .sample import SAMPLE_FASTA
 from .shards import DEFAULT_MAX_SHARD_NT
 from .split import SplitConfig
+
+logger = logging.getLogger(__name__)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
@@ -70,20 +73,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     )
     add(
         "--exclude",
-        nargs="+",
-        action="extend",
+        action="append",
         type=Path,
         default=[],
         metavar="FILE",
-        help="leave out what is near the sequences of these files",
+        help="leave out what is near the sequences of this file; may be given again",
     )
     add(
         "--exclude-family",
-        nargs="+",
-        action="extend",
+        action="append",
         default=[],
         metavar="NAME",
-        help="leave out RNA types or families",
+        help="leave out this RNA type or family; may be given again",
     )
     add("--exclude-identity", type=float, default=exclude.identity, help="that makes it near")
     add("--exclude-coverage", type=float, default=exclude.coverage, help="of the file's sequence")
@@ -142,7 +143,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
     named = expand_inputs(arguments.inputs) if arguments.inputs else []
     inputs = (*(fetched.inputs if fetched else ()), *named)
     return DataConfig(
-        inputs=inputs or (SAMPLE_FASTA,),
+        inputs=inputs or _take_sample(arguments),
         out=arguments.out,
         formats=FormatConfig(
             sequence_column=arguments.sequence_column,
@@ -201,6 +202,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
         max_shard_nt=arguments.max_shard_nt,
         engine=EngineConfig(name=arguments.engine, address=arguments.address),
     )
+
+
+def _take_sample(arguments: argparse.Namespace) -> tuple[Path]:
+    """Return the embedded sample; refused where flags ask for files that stand beside others."""
+    for flag, values in (("--exclude", arguments.exclude), ("--update", arguments.update)):
+        if values:
+            raise ValueError(
+                f"{flag} without a FILE to prepare: name your sequences, or the embedded sample, "
+                f"{SAMPLE_FASTA}"
+            )
+    logger.info("no FILE is named: preparing the embedded sample")
+    return (SAMPLE_FASTA,)
 
 
 def _choose_annotations(

@@ -38,9 +38,8 @@ def test_a_twin_has_no_relative_of_the_benchmark_and_none_of_the_family(records,
     assert len(targets) == 5
     benchmark = tmp_path / "benchmark.fasta"
     benchmark.write_text("".join(f">{record}" for record in targets))
-    manifest = prepare(
-        tmp_path / "twin", "--exclude", benchmark, "--exclude-family", "tRNA", "vault_RNA"
-    )
+    families = ["--exclude-family", "tRNA", "--exclude-family", "vault_RNA"]
+    manifest = prepare(tmp_path / "twin", SAMPLE_FASTA, "--exclude", benchmark, *families)
     left_out = manifest["exclusion"]["left_out"]
     assert left_out["family"] == sum(manifest["exclusion"]["families"].values()) > 1000
     assert left_out["identical"] == 5

@@ -83,7 +83,7 @@ def test_old_clusters_keep_names_and_members_when_a_release_is_added(records, tm
     older = tmp_path / "older.fasta"
     older.write_text("".join(f">{record}" for record in records[::2]))
     prepare(tmp_path / "old", older)
-    manifest = prepare(tmp_path / "new", "--update", tmp_path / "old")
+    manifest = prepare(tmp_path / "new", SAMPLE_FASTA, "--update", tmp_path / "old")
     before, after = read_names(tmp_path / "old"), read_names(tmp_path / "new")
     assert manifest["counts"]["clusters"] == len(after) > len(before)
     for name, members in before.items():
