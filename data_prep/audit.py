@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,7 +38,7 @@ from openrinalmo.data_prep.audits.leakage import Corpus, find_neighbours, judge
 from openrinalmo.data_prep.audits.searching import SearchConfig
 from openrinalmo.data_prep.mmseqs import find_mmseqs, read_version
 from openrinalmo.data_prep.shards import hash_file, hash_manifest
-from openrinalmo.data_prep.steps import exclusive
+from openrinalmo.data_prep.steps import exclusive, explained_disk, unwind_on_signals
 
 SIGNATURE_IDENTITY = 0.8
 SEARCH_SETTINGS = ("kmer_nt", "max_seqs", "min_ungapped_score", "threads")
@@ -74,8 +73,7 @@ class AuditConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Audit what the command line names; write the products and print the table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # A terminated run unwinds, and takes MMseqs2 with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    unwind_on_signals("stopped")
     try:
         config = parse_arguments(argv)
         report = audit(config)
@@ -134,7 +132,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     files, skipped = read_benchmarks(config.benchmarks, config.columns)
     corpus = Corpus(config.corpus)
     binary = None if config.exact_only else find_mmseqs()
-    with exclusive(config.out):
+    with exclusive(config.out), explained_disk(config.out):
         sequences = sorted({record.sequence for file in files for record in file.records})
         if config.cm:
             files = _relabel(files, sequences, config)

@@ -1,23 +1,19 @@
-"""MMseqs2: its settings, its binary, its runs. The only file here that runs another program."""
+"""MMseqs2: its settings, its binary, its runs."""
 
-import contextlib
 import importlib.util
 import logging
 import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from .clusters.alignment import Criteria
 from .clusters.available_memory import read_available_bytes
 from .clusters.short_rnas import ShortConfig
+from .programs import read_output, run_program
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +24,6 @@ MAX_AUTO_BYTES = 16 << 30
 """The most that `auto` takes: larger machines then make their passes over the k-mers alike."""
 _MPI_MODULES = ("kmermatcher",)
 """Those that run here outside a workflow."""
-_POLL_SECONDS = 0.5
-_MODULE = re.compile(rb"([a-z][a-z0-9]+) /.* --")
-"""A line by which MMseqs2 says that a module begins."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,10 +134,7 @@ def find_mmseqs() -> Path:
 
 def read_version(binary: Path) -> str:
     """Return what `mmseqs version` prints: results differ between releases."""
-    done = subprocess.run([binary, "version"], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"`{binary} version` exited with {done.returncode}: {done.stderr}")
-    return done.stdout.strip()
+    return read_output(binary, "version")
 
 
 def choose_memory_limit(limit: str) -> str:
@@ -164,38 +154,13 @@ def run_mmseqs(binary: Path, *arguments: object, log: Path, mpi_runner: str = ""
     """
     command = [str(binary), *map(str, arguments)]
     said = say_command(command, mpi_runner)
-    logger.info("running mmseqs %s; its words go to %s", arguments[0], log)
     # MMseqs2 reads RUNNER itself: one that is set by chance outside must not decide anything.
     environment = {name: value for name, value in os.environ.items() if name != "RUNNER"}
     if arguments[0] in _MPI_MODULES:
         command = [*shlex.split(mpi_runner), *command]
     elif mpi_runner:
         environment["RUNNER"] = mpi_runner
-    with log.open("ab") as file:
-        start = file.tell()
-        file.write(f"$ {said}\n".encode())
-        file.flush()
-        # A session of its own, so that a stopped run takes linclust's own children with it.
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment,
-        )
-        try:
-            _follow(process, log, start, str(arguments[0]))
-        finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    if process.returncode:
-        said = log.read_bytes()[start:].decode(errors="replace").splitlines()
-        raise RuntimeError(
-            f"`mmseqs {arguments[0]}` exited with {process.returncode}; its last words "
-            "(all of them: steps/clusters.partial/mmseqs.log):\n" + "\n".join(said[-20:])
-        )
+    run_program(command, f"mmseqs {arguments[0]}", log=log, said=said, environment=environment)
 
 
 def say_command(command: list[str], mpi_runner: str) -> str:
@@ -203,23 +168,3 @@ def say_command(command: list[str], mpi_runner: str) -> str:
     if command[1] in _MPI_MODULES:
         return shlex.join([*shlex.split(mpi_runner), *command])
     return (f"RUNNER={shlex.quote(mpi_runner)} " if mpi_runner else "") + shlex.join(command)
-
-
-def _follow(process: subprocess.Popen[bytes], log: Path, start: int, name: str) -> None:
-    """Wait for a workflow; on a terminal, show which of its modules runs and how many have."""
-    with tqdm(desc=f"mmseqs {name}", unit="module", disable=None, leave=False) as bar:
-        if bar.disable:
-            process.wait()
-            return
-        with log.open("rb") as words:
-            words.seek(start)
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=_POLL_SECONDS)
-                for line in words.read().splitlines():
-                    if module := _MODULE.match(line):
-                        bar.set_postfix_str(module[1].decode())
-                        bar.update()
-                bar.refresh()
-                if process.returncode is not None:
-                    return

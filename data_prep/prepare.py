@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from openrinalmo.data_prep.publish import build_shards, is_complete, publish
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.reports.report import write_report
 from openrinalmo.data_prep.stages import build_clusters, build_split
-from openrinalmo.data_prep.steps import exclusive, run_step
+from openrinalmo.data_prep.steps import exclusive, run_step, unwind_on_signals
 from openrinalmo.data_prep.unique import build_unique
 
 logger = logging.getLogger(__name__)
@@ -39,8 +38,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare the data that the command line asks for and print what came of it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # A terminated run unwinds, and takes MMseqs2 with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run again to go on from here"))
+    unwind_on_signals("stopped; run again to go on from here")
     try:
         config = parse_arguments(argv)
         manifest = prepare_data(config)

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,8 +82,18 @@ def explained_disk(folder: Path) -> Iterator[None]:
         free = shutil.disk_usage(folder.parent).free / 1e9
         raise OSError(
             f"{folder.name}: could not write in {folder.parent}, which has {free:.1f} GB free "
-            f"({error}); free some space or move the folder, then run again to go on from here"
+            f"now ({error}); free some space or move the folder, then run again to go on from here"
         ) from error
+
+
+def unwind_on_signals(words: str) -> None:
+    """Have SIGTERM and SIGHUP end this process as an error does: with its programs and scratch.
+
+    A signal that is ignored already, as under nohup, stays so.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit(words))
 
 
 @contextmanager

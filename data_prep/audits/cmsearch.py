@@ -1,12 +1,14 @@
 """Families of sequences by Infernal's `cmsearch`: each one's best-scoring covariance model."""
 
+import os
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..mmseqs import run_mmseqs
+from ..programs import run_program, scratch_folder
 from .searching import write_numbered
 
 
@@ -28,17 +30,20 @@ def label_families(
     If all models have gathering thresholds, as Rfam's do, they are held to them, else to an
     e-value of 0.001.
     """
-    fasta, table = folder / "cmsearch.fasta", folder / "cmsearch.tbl"
-    write_numbered(fasta, sequences, range(len(sequences)))
     bound = ["--cut_ga"] if have_thresholds(models) else ["-E", "0.001"]
-    run_mmseqs(
-        *[find_cmsearch(), "--noali", "--cpu", threads, *bound, "--tblout", table, models, fasta],
-        log=folder / "cmsearch.log",
-    )
-    families = read_best_models(table.read_text(), len(sequences))
-    fasta.unlink()
-    table.unlink()
-    return families
+    with scratch_folder(folder) as scratch:
+        fasta, table = scratch / "sequences.fasta", scratch / "hits.tbl"
+        write_numbered(fasta, sequences, range(len(sequences)))
+        command = [str(find_cmsearch()), "--noali", "--cpu", str(threads), *bound]
+        command += ["--tblout", str(table), str(models), str(fasta)]
+        run_program(
+            command,
+            "cmsearch",
+            log=folder / "cmsearch.log",
+            said=shlex.join(command),
+            environment=os.environ,
+        )
+        return read_best_models(table.read_text(), len(sequences))
 
 
 def have_thresholds(models: Path) -> bool:

@@ -7,7 +7,6 @@ if its RNA type or family is named. Records that are not left out keep their ord
 
 import hashlib
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inspection.identity import reverse_complement
-from ..mmseqs import find_mmseqs
+from ..mmseqs import LOG_NAME, find_mmseqs
+from ..programs import scratch_folder
 from .benchmarks import ColumnsConfig, read_benchmarks
 from .contained import SHORT_NT, find_contained
 from .searching import (
-    LOG_NAME,
     SearchConfig,
     format_numbered,
     search,
@@ -176,21 +175,18 @@ def _mark_near(
     config: ExclusionConfig,
 ) -> list[str]:
     """Mark the records near a target, in this order of reasons; return MMseqs2's flags."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
-    scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
-    groups = list(_write_groups(scratch, targets, config))
     both_strands = {*targets, *map(reverse_complement, targets)}
     flags: list[object] = ["--min-seq-id", config.identity, "-c", config.coverage]
     flags += ["--cov-mode", 1, "--max-accept", 1]
-    for first, block in _iter_blocks(sequences):
-        for number, sequence in enumerate(block, first):
-            if not reasons[number] and sequence in both_strands:
-                reasons[number] = 1 + REASONS.index("identical")
-        _mark_containing(reasons, block, targets, first)
-        for fasta, search_config in groups:
-            _mark_aligned(reasons, block, first, fasta, flags, folder / LOG_NAME, search_config)
-    shutil.rmtree(scratch)
+    with scratch_folder(folder) as scratch:
+        groups = list(_write_groups(scratch, targets, config))
+        for first, block in _iter_blocks(sequences):
+            for number, sequence in enumerate(block, first):
+                if not reasons[number] and sequence in both_strands:
+                    reasons[number] = 1 + REASONS.index("identical")
+            _mark_containing(reasons, block, targets, first)
+            for fasta, search_config in groups:
+                _mark_aligned(reasons, block, first, fasta, flags, folder / LOG_NAME, search_config)
     return [" ".join(map(str, [*used.describe(), *flags])) for _, used in groups]
 
 

@@ -5,8 +5,6 @@ passes, each on both strands: equality, which needs no MMseqs2; containment of s
 than `SHORT_NT`, among whose relatives chance ones are as near as true ones; `mmseqs search`.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,10 +14,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..inspection.identity import reverse_complement
+from ..mmseqs import LOG_NAME
+from ..programs import scratch_folder
 from ..shards import SPLITS, Split, open_split
 from .contained import SHORT_NT, find_contained
 from .searching import (
-    LOG_NAME,
     SearchConfig,
     format_numbered,
     search,
@@ -89,33 +88,16 @@ def find_neighbours(
     and short ones within a record are found.
     """
     found = _start(len(sequences))
-    folder.mkdir(parents=True, exist_ok=True)
-    # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
-    scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
-    numbers = {sequence: number for number, sequence in enumerate(sequences) if sequence}
-    reverse = {reverse_complement(sequence): number for sequence, number in numbers.items()}
-    records = tqdm(corpus.iter_sequences(), total=corpus.num_records, desc="corpus", disable=None)
-    with (scratch / "corpus.fasta").open("wb") as fasta:
-        for record, sequence in enumerate(records):
-            for known, is_reverse in ((numbers, False), (reverse, True)):
-                number = known.get(sequence)
-                if number is None:
-                    continue
-                # The first equal record, and one of the same strand before an antisense one.
-                if not found.is_identical[number] or (found.is_reverse[number] > is_reverse):
-                    _set(found, number, record, is_reverse=is_reverse, record_coverage=1.0)
-                    found.is_identical[number] = True
-            if binary:
-                fasta.write(format_numbered(record, sequence))
-    _add_contained(found, sequences, corpus)
-    if binary:
+    with scratch_folder(folder) as scratch:
+        _write_corpus(found, sequences, corpus, scratch / "corpus.fasta", is_searched=bool(binary))
+        _add_contained(found, sequences, corpus)
         queries, targets = scratch / "queries.fasta", scratch / "corpus.fasta"
         # Nothing is nearer than a copy.
-        if write_numbered(queries, sequences, np.flatnonzero(found.nearness < 1).tolist()):
+        left = np.flatnonzero(found.nearness < 1).tolist()
+        if binary and write_numbered(queries, sequences, left):
             log = folder / LOG_NAME
             for alignments in search(queries, targets, log=log, binary=binary, config=config):
                 _add_alignments(found, alignments, coverage)
-    shutil.rmtree(scratch)
     return found
 
 
@@ -154,6 +136,27 @@ def _start(count: int) -> Neighbours:
         is_identical=np.zeros(count, bool),
         covered_identity=zeros[3],
     )
+
+
+def _write_corpus(
+    found: Neighbours, sequences: Sequence[bytes], corpus: Corpus, path: Path, *, is_searched: bool
+) -> None:
+    """Note equal records and, if the corpus is searched, write all of it."""
+    numbers = {sequence: number for number, sequence in enumerate(sequences) if sequence}
+    reverse = {reverse_complement(sequence): number for sequence, number in numbers.items()}
+    records = tqdm(corpus.iter_sequences(), total=corpus.num_records, desc="corpus", disable=None)
+    with path.open("wb") as fasta:
+        for record, sequence in enumerate(records):
+            for known, is_reverse in ((numbers, False), (reverse, True)):
+                number = known.get(sequence)
+                if number is None:
+                    continue
+                # The first equal record, and one of the same strand before an antisense one.
+                if not found.is_identical[number] or (found.is_reverse[number] > is_reverse):
+                    _set(found, number, record, is_reverse=is_reverse, record_coverage=1.0)
+                    found.is_identical[number] = True
+            if is_searched:
+                fasta.write(format_numbered(record, sequence))
 
 
 def _set(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..mmseqs import choose_memory_limit, run_mmseqs
 
-LOG_NAME = "mmseqs.log"
 _TO_DNA = bytes.maketrans(b"UIX", b"TNN")
 ALIGNMENT_COLUMNS = (
     *("query", "target", "fident", "qstart", "qend", "qlen", "tstart", "tend", "tlen"),

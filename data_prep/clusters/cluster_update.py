@@ -14,7 +14,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from ..mmseqs import ClusterConfig
-from .clustering import Clusterer, Sequences, finish, join_short, write_sequences
+from .clustering import Clusterer, Sequences, check, join_short, open_clusterer, write_sequences
 from .sequence_file import SequenceFile
 from .strands import split_antisense
 
@@ -61,7 +61,17 @@ def update_clusters(
     New sequences are searched among the old representatives; those that match none cluster among
     themselves. `keys` are of `sequences`, in their order.
     """
-    clusterer = Clusterer(folder, config)
+    with open_clusterer(folder, config) as clusterer:
+        return _update(sequences, keys, clusterer, old)
+
+
+def _update(
+    sequences: Iterable[bytes],
+    keys: NDArray[np.uint8],
+    clusterer: Clusterer,
+    old: OldClusters,
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], dict[str, Any]]:
+    config = clusterer.config
     parts = write_sequences(sequences, clusterer.scratch, config)
     assert len(parts) == len(keys)
     places = find_rows(keys, old.keys)
@@ -80,7 +90,7 @@ def update_clusters(
         "joined_old_clusters": int(np.count_nonzero(has_joined)),
         "new_clusters": int(np.count_nonzero(is_new)),
     }
-    return representatives, names[heads], report | finish(clusterer, parts, local)
+    return representatives, names[heads], report | check(clusterer, parts, local)
 
 
 def find_rows(rows: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> NDArray[np.int64]:

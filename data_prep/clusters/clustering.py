@@ -1,8 +1,8 @@
 """Clusters of sequences: MMseqs2 for those with k-mers, an own path for the short, strands kept."""
 
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..mmseqs import (
     run_mmseqs,
     say_command,
 )
+from ..programs import scratch_folder
 from .cluster_check import check_sample
 from .kmer_matches import LEAST_K, find_forward_members, settle_matches
 from .kmer_passes import choose_table_limit
@@ -43,11 +44,10 @@ class Sequences:
 class Clusterer:
     """MMseqs2 on sequences in a scratch folder: its commands are listed as they are run."""
 
-    def __init__(self, folder: Path, config: ClusterConfig) -> None:
+    def __init__(self, scratch: Path, log: Path, config: ClusterConfig) -> None:
         self.config = config
-        # A name of its own: after a kill -9 an MMseqs2 may live on and must not find these files.
-        self.scratch = Path(tempfile.mkdtemp(prefix="mmseqs-", dir=folder))
-        self.log = folder / LOG_NAME
+        self.scratch = scratch
+        self.log = log
         self._forward = self.scratch / "forward"  # the pairs of the last clustering
         self.commands: list[str] = []
         self.left_out = 0
@@ -163,14 +163,20 @@ def cluster_sequences(
     `folder` takes the log and, while it runs, MMseqs2's files. Numbers are places in `sequences`:
     where order matters, the earlier one is preferred.
     """
-    clusterer = Clusterer(folder, config)
-    parts = write_sequences(sequences, clusterer.scratch, config)
-    representatives = np.arange(len(parts))
-    local, report = clusterer.cluster_stranded(parts.long)
-    representatives[parts.long_positions] = parts.long_positions[local]
-    report |= join_short(parts, representatives, config)
-    report |= finish(clusterer, parts, local)
-    return representatives, report
+    with open_clusterer(folder, config) as clusterer:
+        parts = write_sequences(sequences, clusterer.scratch, config)
+        representatives = np.arange(len(parts))
+        local, report = clusterer.cluster_stranded(parts.long)
+        representatives[parts.long_positions] = parts.long_positions[local]
+        report |= join_short(parts, representatives, config)
+        return representatives, report | check(clusterer, parts, local)
+
+
+@contextmanager
+def open_clusterer(folder: Path, config: ClusterConfig) -> Iterator[Clusterer]:
+    """Yield MMseqs2 with its log in `folder` and, while the body runs, its files."""
+    with scratch_folder(folder) as scratch:
+        yield Clusterer(scratch, folder / LOG_NAME, config)
 
 
 def write_sequences(sequences: Iterable[bytes], scratch: Path, config: ClusterConfig) -> Sequences:
@@ -235,14 +241,13 @@ def join_short(
     }
 
 
-def finish(
+def check(
     clusterer: Clusterer, parts: Sequences, representatives: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Check a sample of MMseqs2's clusters, clear the scratch folder, return what was done."""
+    """Check a sample of MMseqs2's clusters; return what was done."""
     checked = check_sample(
         parts.long, representatives, clusterer.config.criteria, clusterer.config.sample
     )
-    shutil.rmtree(clusterer.scratch)
     return {
         "checked": checked,
         "commands": clusterer.commands,

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import os
 import random
 import re
 import xml.etree.ElementTree as ET
@@ -9,8 +10,10 @@ import pytest
 
 from openrinalmo.data_prep import audit
 from openrinalmo.data_prep.audits.audit_lines import find_audit_line
-from openrinalmo.data_prep.audits.cmsearch import have_thresholds, read_best_models
+from openrinalmo.data_prep.audits.cmsearch import have_thresholds, label_families, read_best_models
 from openrinalmo.data_prep.inspection.identity import reverse_complement
+from openrinalmo.data_prep.mmseqs import find_mmseqs
+from openrinalmo.data_prep.programs import SCRATCH_PREFIX
 from openrinalmo.data_prep.shards import hash_file, read_manifest, write_manifest
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, mutate
@@ -90,7 +93,7 @@ def test_counts_and_tables_are_those_of_the_plants(planted, tmp_path, capsys):
     assert [row["family"] for row in read_rows(out / "families.tsv")] == ["all", "six", "five"]
     assert re.search(r"five +3 +100.0% +100.0%", capsys.readouterr().out)
     assert not list(out.glob("*.partial"))
-    assert not (out / "mmseqs").exists()
+    assert {path.name for path in out.iterdir() if path.is_dir()} == set()
 
 
 @requires_mmseqs
@@ -190,3 +193,36 @@ def test_a_packed_benchmark_counts(planted, tmp_path):
     assert [file["name"] for file in report["files"]] == ["bench", "again"]
     rows = [{k: v for k, v in r.items() if k != "benchmark"} for r in report["rows"]]
     assert rows[:3] == rows[3:]
+
+
+@requires_mmseqs
+def test_a_failed_audit_leaves_no_scratch_and_names_its_log(planted, tmp_path, monkeypatch):
+    corpus, benchmark = planted
+    out = tmp_path / "out"
+    left = out / f"{SCRATCH_PREFIX}of-a-killed-audit"
+    left.mkdir(parents=True)
+    (left / "corpus.fasta").touch()
+    shim = tmp_path / "bin" / "mmseqs"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\n[ "$1" = search ] && exit 7\nexec {find_mmseqs()} "$@"\n')
+    shim.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    words = rf"`mmseqs search` exited with 7; its last words \(all of them: {out}/mmseqs.log\)"
+    with pytest.raises(SystemExit, match=words):
+        run(corpus, benchmark, out)
+    assert {path.name for path in out.iterdir()} == {".lock", "mmseqs.log"}
+
+
+def test_cmsearch_that_fails_is_called_by_its_name(tmp_path, monkeypatch):
+    binary = tmp_path / "bin" / "cmsearch"
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\necho bad models\nexit 3\n")
+    binary.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{binary.parent}:{os.environ['PATH']}")
+    (tmp_path / "x.cm").write_text("INFERNAL1/a\n")
+    log = tmp_path / "out" / "cmsearch.log"
+    with pytest.raises(
+        RuntimeError, match=rf"`cmsearch` exited with 3.*{log}.*\n(.|\n)*bad models"
+    ):
+        label_families([b"ACGU"], tmp_path / "x.cm", tmp_path / "out", threads=1)
+    assert [path.name for path in log.parent.iterdir()] == [log.name]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -219,50 +220,58 @@ def write_shim(folder, lines):
     return {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"}
 
 
+SHIMS = {
+    "words": '[ "$1" = linclust ] && { echo "clu.0: No space left on device" && exit 1; }',
+    "limit": '[ "$1" = linclust ] && ulimit -f 20',
+}
+
+
 @requires_mmseqs
-def test_mmseqs_without_space_says_so(tmp_path, sample):
+@pytest.mark.parametrize("shim", SHIMS.values(), ids=SHIMS)
+def test_mmseqs_without_space_says_so(tmp_path, sample, shim):
     out = tmp_path / "out"
-    environment = write_shim(tmp_path, '[ "$1" = linclust ] && ulimit -f 20')
-    process = start(SAMPLE_FASTA, out, env=environment)
+    process = start(SAMPLE_FASTA, out, env=write_shim(tmp_path, shim))
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert "error: `mmseqs linclust` exited with" in errors
-    assert "mmseqs.log" in errors
-    assert not (out / "manifest.json").exists()
+    check_no_space(errors, out)
     check_completed(out, SAMPLE_FASTA, sample[0])
 
 
-TAKE_TURNS = """
-cd {folder}
-wait_for() {{ n=0; while [ ! -e $1 ] && [ $n -lt 100 ]; do sleep 0.05; n=$((n + 1)); done; }}
-if [ "$1" = linclust ] && mkdir first; then
-    wait_for second
-    {mmseqs} "$@"
-    touch first_done
-    exit 0
-elif [ "$1" = linclust ]; then
-    touch second
-    wait_for first_done
-fi
-"""
-"""The first linclust does its work when the second is about to."""
+def check_no_space(errors, out):
+    said = errors[errors.rindex("error: ") :].strip()
+    assert "\n" not in said, "one line"
+    log = out / "steps/clusters.partial/mmseqs.log"
+    assert re.search(r"no space: `mmseqs \w+` exited with .* GB free; its words: (\S+)\)", said)
+    assert f"its words: {log})" in said
+    assert log.is_file()
+    assert [path.name for path in log.parent.iterdir()] == [log.name], "scratch is gone"
+    assert not (out / "manifest.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
+    if shutil.which("mount") is None:
+        pytest.skip("there is no `mount`")
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this user may not mount a tmpfs: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @requires_mmseqs
-def test_an_mmseqs_that_outlives_its_run_does_not_disturb_the_next(tmp_path, sample):
-    out = tmp_path / "out"
-    shim = TAKE_TURNS.format(folder=tmp_path, mmseqs=find_mmseqs())
-    environment = write_shim(tmp_path, shim)
-    process = start(SAMPLE_FASTA, out, env=environment)
-    while not (tmp_path / "first").exists():
-        time.sleep(0.01)
-        assert process.poll() is None
-    process.kill()
-    process.communicate()
-    again = start(SAMPLE_FASTA, out, env=environment)
-    _, errors = again.communicate()
-    assert again.returncode == 0, errors
-    assert read_product(out) == sample[0]
+def test_a_full_disk_under_mmseqs_says_so_and_goes_on(small_disk, tmp_path, sample):
+    out = small_disk / "out"
+    process = start(SAMPLE_FASTA, out)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    check_no_space(errors, out)
+    shutil.copytree(out, tmp_path / "larger")
+    check_completed(tmp_path / "larger", SAMPLE_FASTA, sample[0])
 
 
 def test_without_mmseqs_it_says_how_to_get_it(tmp_path):

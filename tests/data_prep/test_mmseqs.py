@@ -8,9 +8,11 @@ from support.mmseqs import requires_mmseqs
 
 
 @requires_mmseqs
-def test_failure_quotes_the_last_words(tmp_path):
-    with pytest.raises(RuntimeError, match=r"`mmseqs nonsense` exited with \d+(.|\n)*Invalid"):
-        mmseqs.run_mmseqs(find_mmseqs(), "nonsense", log=tmp_path / "log")
+def test_failure_quotes_the_last_words_and_names_the_log(tmp_path):
+    log = tmp_path / "the.log"
+    with pytest.raises(RuntimeError, match=r"`mmseqs nonsense` exited with \d+(.|\n)*Invalid") as e:
+        mmseqs.run_mmseqs(find_mmseqs(), "nonsense", log=log)
+    assert f"(all of them: {log})" in str(e.value)
 
 
 def test_path_comes_first_and_the_package_second(tmp_path, monkeypatch):

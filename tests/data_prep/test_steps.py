@@ -1,8 +1,9 @@
 import json
+import signal
 
 import pytest
 
-from openrinalmo.data_prep.steps import exclusive, run_step
+from openrinalmo.data_prep.steps import exclusive, run_step, unwind_on_signals
 
 
 def build_with(number):
@@ -62,3 +63,20 @@ def test_a_second_run_of_the_same_folder_is_refused(tmp_path):
         pass
     with exclusive(tmp_path):
         pass
+
+
+def test_a_hangup_ends_a_run_unless_it_is_ignored_as_under_nohup():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        unwind_on_signals("stopped")
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(SystemExit, match="stopped"):
+            signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        unwind_on_signals("stopped")
+        with pytest.raises(SystemExit, match="stopped"):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
