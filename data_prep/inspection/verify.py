@@ -5,20 +5,18 @@ file is not looked into, and says so.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..reports.report import REPORT_FACTS, REPORT_FOLDER
+from ..audits.audit_lines import AUDITS_FOLDER
+from ..reports.report import REPORT_FACTS, REPORT_FOLDER, REPORT_NAME
 from ..reports.report_numbers import hash_sources
 from ..seals import find_broken_seal, read_sealed
-from ..shards import FORMAT_VERSION, MANIFEST_NAME, SHARDS_FOLDER, SPLITS, hash_file
+from ..shards import FORMAT_VERSION, MANIFEST_NAME, SPLITS, hash_file, hash_manifest
 from ..steps import STEP_FILE
 from .verify_contents import Check, check_contents
+from .verify_steps import CACHE, LOCK, check_steps, compare
 
-UNSEALED_STEP = {"fingerprint", "report", "seconds"}
-"""What a step's file held before there were seals."""
-CACHE, LOCK = "inputs.json", ".lock"
 ENTRY_TYPES = {"file": str, "sha256": str, "bytes": int, "records": int, "clusters": int, "nt": int}
 
 
@@ -28,9 +26,11 @@ def verify_folder(folder: Path) -> list[Check]:
         raise FileNotFoundError(
             f"no prepared data in {folder} ({MANIFEST_NAME} is missing): run `make data`"
         )
-    steps, listed, loose = _check_steps(folder)
+    steps, listed, loose = check_steps(folder)
     manifest_check, manifest = _check_manifest(folder, listed)
     checks = [manifest_check, steps, _check_report(folder)]
+    if (folder / AUDITS_FOLDER).is_dir():
+        checks.append(_check_audits(folder))
     if manifest is None:
         manifest_check.notes.append("shards were not looked into")
         return checks
@@ -55,102 +55,12 @@ def format_checks(checks: list[Check]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _check_steps(folder: Path) -> tuple[Check, dict[str, str], set[str]]:
-    """Hash what each step made; return the hashes that steps state, by name within the folder.
-
-    Also returns the steps that state none of their files' hashes.
-    """
-    check = Check(name="steps and what they made")
-    listed: dict[str, str] = {}
-    loose: set[str] = set()
-    steps = folder / "steps"
-    if not steps.is_dir():
-        check.notes.append("no folder steps: the manifest's counts and inputs cannot be checked")
-        return check, listed, loose
-    products: dict[str, Any] = {}
-    for path in sorted(steps.glob(f"*/{STEP_FILE}")):
-        if path.parent.name.endswith(".partial"):
-            continue
-        check.looked_at += 1
-        name = path.parent.name
-        step = _read_step(path, check)
-        if step is None or "files" not in step:
-            loose.add(name)
-        if step is None:
-            continue
-        products[name] = step
-        if "files" in step:
-            listed.update({f"steps/{name}/{file}": h for file, h in step["files"].items()})
-        else:
-            check.notes.append(f"steps/{name}/{STEP_FILE} has no seal: only its product is hashed")
-            _check_unsealed_product(path.parent, step, check)
-    for name, sha256 in listed.items():
-        if SHARDS_FOLDER in Path(name).parts[2:-1]:  # moved beside the manifest, checked there
-            continue
-        check.looked_at += 1
-        check.faults += _compare(folder / name, sha256, name)
-    check.faults += _find_other_products(products)
-    check.faults += _find_cache_fault(steps / CACHE)
-    return check, listed, loose
-
-
-def _read_step(path: Path, check: Check) -> dict[str, Any] | None:
-    name = f"steps/{path.parent.name}/{STEP_FILE}"
-    try:
-        step = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        check.faults.append(f"{name} cannot be read as JSON: {error}")
-        return None
-    if isinstance(step, dict) and step.keys() == UNSEALED_STEP:
-        return step
-    if fault := find_broken_seal(path):
-        check.faults.append(f"{name} {fault}")
-        return None
-    return step
-
-
-def _check_unsealed_product(folder: Path, step: dict[str, Any], check: Check) -> None:
-    """Find the file that has the hash which the report states."""
-    sha256 = step["report"].get("sha256")
-    if sha256 is None:
-        return
-    files = [path for path in sorted(folder.iterdir()) if path.name != STEP_FILE]
-    check.looked_at += len(files)
-    if sha256 not in map(hash_file, files):
-        names = ", ".join(path.name for path in files) or "no file"
-        check.faults.append(f"steps/{folder.name}: none of {names} has the hash of the product")
-
-
-def _find_other_products(steps: dict[str, Any]) -> Iterator[str]:
-    """Yield where the last step was made from other products than those that lie there."""
-    made_from = steps.get("shards", {}).get("fingerprint", {}).get("products", {})
-    for name, sha256 in made_from.items():
-        if name in steps and steps[name]["report"].get("sha256") != sha256:
-            yield f"steps/{name}: the shards were made from another product than this: run again"
-
-
-def _find_cache_fault(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        return
-    try:
-        cache = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        yield f"steps/{path.name} cannot be read as JSON: {error}"
-        return
-    is_unsealed = isinstance(cache, dict) and all(
-        len(key.split()) >= 3 and isinstance(value, str) and len(value) == 64
-        for key, value in cache.items()
-    )
-    if not is_unsealed and (fault := find_broken_seal(path)):
-        yield f"steps/{path.name} {fault}; it is a cache: delete it"
-
-
 def _check_manifest(folder: Path, listed: dict[str, str]) -> tuple[Check, dict[str, Any] | None]:
     """Compare the manifest with the hash that the last step states; None if it has no use."""
     check = Check(name="manifest", looked_at=1)
     path, copy = folder / MANIFEST_NAME, folder / "steps" / "shards" / MANIFEST_NAME
     if sha256 := listed.get(f"steps/shards/{MANIFEST_NAME}"):
-        check.faults += _compare(path, sha256, MANIFEST_NAME)
+        check.faults += compare(path, sha256, MANIFEST_NAME)
         if check.faults and copy.is_file() and hash_file(copy) == sha256:
             path = copy
             check.notes.append(f"shards are compared with steps/shards/{MANIFEST_NAME} instead")
@@ -194,6 +104,11 @@ def _find_wrong_shape(manifest: Any) -> str | None:
 def _check_report(folder: Path) -> Check:
     check = Check(name="report")
     path = folder / REPORT_FOLDER / REPORT_FACTS
+    if not path.is_file() and (folder / REPORT_NAME).exists():
+        check.faults.append(
+            f"{REPORT_FOLDER}/{REPORT_FACTS} is missing: `look.py FOLDER report` writes it again"
+        )
+        return check
     if not path.is_file():
         check.notes.append("there is no report: `look.py FOLDER report` writes it")
         return check
@@ -204,7 +119,7 @@ def _check_report(folder: Path) -> Check:
     facts = read_sealed(path)
     for name, sha256 in facts["files"].items():
         check.looked_at += 1
-        check.faults += _compare(folder / name, sha256, name)
+        check.faults += compare(folder / name, sha256, name)
     if facts["made_from"] != hash_sources(folder):
         check.notes.append(
             "the report is not that of this manifest and these steps: write it again"
@@ -212,11 +127,28 @@ def _check_report(folder: Path) -> Check:
     return check
 
 
+def _check_audits(folder: Path) -> Check:
+    """Check the entries that audits left; each is named by the hash of the file it is of."""
+    check = Check(name="audits")
+    for path in sorted((folder / AUDITS_FOLDER).glob("*.json")):
+        check.looked_at += 1
+        name = path.relative_to(folder).as_posix()
+        if fault := find_broken_seal(path):
+            check.faults.append(f"{name} {fault}; run `make audit` again")
+            continue
+        entry = read_sealed(path)
+        if entry["sha256"] != path.stem:
+            check.faults.append(f"{name} is the audit of another file: {entry['sha256']}")
+        if entry["corpus"] != hash_manifest(folder):
+            check.notes.append(f"{name} is of another manifest than this: run `make audit` again")
+    return check
+
+
 def _check_shards(folder: Path, manifest: dict[str, Any]) -> Check:
     check = Check(name="shards")
     for name, sha256 in _list_shards(manifest).items():
         check.looked_at += 1
-        check.faults += _compare(folder / name, sha256, name)
+        check.faults += compare(folder / name, sha256, name)
     return check
 
 
@@ -235,7 +167,8 @@ def _list_strangers(
     report = read_sealed(facts)["files"] if facts.is_file() and not find_broken_seal(facts) else {}
     shards = _list_shards(manifest).keys()
     own = {MANIFEST_NAME, f"steps/{LOCK}", f"steps/{CACHE}", f"{REPORT_FOLDER}/{REPORT_FACTS}"}
-    own |= {path.relative_to(folder).as_posix() for path in folder.glob(f"steps/*/{STEP_FILE}")}
+    for pattern in (f"steps/*/{STEP_FILE}", f"{AUDITS_FOLDER}/*.json"):
+        own |= {path.relative_to(folder).as_posix() for path in folder.glob(pattern)}
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     strangers = sorted(
         name
@@ -244,11 +177,3 @@ def _list_strangers(
     )
     notes = [f"{name} is not of the data: nothing states its hash" for name in strangers]
     return Check(name="files of no step", looked_at=len(strangers), notes=notes)
-
-
-def _compare(path: Path, sha256: str, name: str) -> list[str]:
-    if not path.is_file():
-        return [f"{name} is missing: copy the folder again, or run `make data`"]
-    if hash_file(path) != sha256:
-        return [f"{name} is damaged: its SHA-256 is not the one that was recorded"]
-    return []

@@ -97,7 +97,7 @@ def test_counts_and_tables_are_those_of_the_plants(planted, tmp_path, capsys):
 
 
 @requires_mmseqs
-def test_the_line_is_found_by_the_file_until_the_corpus_changes(planted, tmp_path):
+def test_the_line_is_found_by_the_file_until_the_corpus_changes(planted, tmp_path, caplog):
     corpus, benchmark = planted
     (entry,) = run(corpus, benchmark, tmp_path / "one")["files"]
     assert re.fullmatch(
@@ -107,6 +107,12 @@ def test_the_line_is_found_by_the_file_until_the_corpus_changes(planted, tmp_pat
     )
     assert find_audit_line(corpus, hash_file(benchmark)) == entry["line"]
     assert find_audit_line(corpus, "0" * 64) is None
+    path = corpus / "audits" / f"{hash_file(benchmark)}.json"
+    whole = path.read_text()
+    path.write_text(whole.replace("62.5%", "00.0%"))
+    assert find_audit_line(corpus, hash_file(benchmark)) is None
+    assert f"{path} is damaged: its content does not have its seal_sha256" in caplog.text
+    path.write_text(whole)
     (again,) = run(corpus, benchmark, tmp_path / "two")["files"]
     assert again["line"] == entry["line"]
     for name in ("audit.json", "neighbours.tsv", "families.tsv", "audit.html"):

@@ -7,12 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
+from openrinalmo.data_prep.audits.audit_lines import write_audit
 from openrinalmo.data_prep.inspection.verify import format_checks, verify_folder
 from openrinalmo.data_prep.inspection.verify_contents import check_contents
 from openrinalmo.data_prep.look import main
 from openrinalmo.data_prep.reports.report import write_report
 from openrinalmo.data_prep.seals import find_broken_seal, hash_files, write_sealed
-from openrinalmo.data_prep.shards import hash_file
+from openrinalmo.data_prep.shards import hash_file, hash_manifest
 from support.mmseqs import requires_mmseqs
 from support.planted import PLANTED, prepare
 from support.sealed import seal_steps
@@ -20,6 +21,7 @@ from support.sequences import format_fasta
 from support.tiny_data import write_tiny_data
 
 FLIPS_A_FILE = 12
+AUDITED = "ab" * 32
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,8 @@ def sealed(tmp_path_factory):
     prepare(folder / "out", folder / "in.fasta")
     seal_steps(folder / "out")
     write_report(folder / "out")
+    entry = {"sha256": AUDITED, "corpus": hash_manifest(folder / "out"), "line": "audit:1|é"}
+    write_audit(folder / "out", entry)
     return folder / "out"
 
 
@@ -48,9 +52,9 @@ def find_content_faults(folder):
 @requires_mmseqs
 def test_a_whole_folder_has_no_faults(sealed):
     checks = verify_folder(sealed)
-    assert [check.faults for check in checks] == [[]] * 10
+    assert [check.faults for check in checks] == [[]] * 11
     assert all(check.looked_at for check in checks[:-1])
-    assert [check.notes for check in checks] == [[]] * 10
+    assert [check.notes for check in checks] == [[]] * 11
     assert "FAULT" not in format_checks(checks)
 
 
@@ -77,18 +81,42 @@ def test_a_flipped_byte_anywhere_is_found_and_its_file_named(sealed, tmp_path):
 def test_a_missing_file_is_named(sealed, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(sealed, folder)
+    not_missed = {"steps/inputs.json", f"audits/{AUDITED}.json"}  # a cache; what anybody may add
     for path in list_files(folder):
         name = path.relative_to(folder).as_posix()
-        if path.name in ("step.json", "inputs.json", "report.json"):
-            continue  # without it the step is not done, the cache empty, the report not written
         whole = path.read_bytes()
         path.unlink()
         if name == "manifest.json":
             with pytest.raises(FileNotFoundError, match="no prepared data"):
                 verify_folder(folder)
         else:
-            assert any(fault.startswith(f"{name} is missing") for fault in find_faults(folder))
+            found = [fault for fault in find_faults(folder) if fault.startswith(f"{name} is miss")]
+            assert len(found) == (name not in not_missed), name
         path.write_bytes(whole)
+    assert not find_faults(folder)
+
+
+@requires_mmseqs
+def test_a_missing_step_is_named_where_others_are_there(sealed, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(sealed, folder)
+    shutil.rmtree(folder / "steps" / "unique")
+    assert any("steps/unique/step.json is missing" in fault for fault in find_faults(folder))
+    shutil.rmtree(folder / "steps")
+    assert not find_faults(folder)
+
+
+@requires_mmseqs
+def test_an_audit_of_another_file_or_corpus_is_told(sealed, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(sealed, folder)
+    path = folder / "audits" / f"{AUDITED}.json"
+    entry = json.loads(path.read_text())
+    write_audit(folder, {**entry, "corpus": "0" * 64})
+    notes = [note for check in verify_folder(folder) for note in check.notes]
+    assert any(f"audits/{path.name} is of another manifest than this" in note for note in notes)
+    write_sealed(path, {**entry, "sha256": "cd" * 32})
+    assert any("is the audit of another file: cdcd" in fault for fault in find_faults(folder))
 
 
 @requires_mmseqs
