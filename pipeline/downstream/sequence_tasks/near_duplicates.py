@@ -1,7 +1,7 @@
 """Which sequences another set holds already, whole or by half: shared 16-mers, same strand.
 
-A count of what a fit may have learnt by heart, and the rule that keeps homologous windows from
-straddling a split. Relatives below about 95 % identity share few 16-mers and are not found.
+A count of what a fit may have learnt by heart, and a rule that keeps copies from straddling a split.
+Relatives below about 95 % identity share few 16-mers and are not found.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,30 @@ def find_near(sequences: Sequence[str], others: Sequence[str]) -> NDArray[np.boo
     return is_exact | (compute_containment(sequences, others) >= NEAR)
 
 
+def find_holders(sequences: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each of `sequences` is one of `others` or alone holds half the 16-mers of one."""
+    known = set(others)
+    is_holder = np.array([one in known for one in sequences], bool)
+    # What all sequences together do not hold by half, none holds alone; few are left.
+    is_near = find_near(others, sequences)
+    near = [one for one, found in zip(others, is_near, strict=True) if found]
+    if not near:
+        return is_holder
+    kmers, owners = _list_kmers(sequences)
+    order = np.lexsort((owners, kmers))
+    kmers, owners = kmers[order], owners[order]
+    is_first = np.ones(len(kmers), bool)  # of its kind in its sequence
+    is_first[1:] = (kmers[1:] != kmers[:-1]) | (owners[1:] != owners[:-1])
+    kmers, owners = kmers[is_first], owners[is_first]
+    for other in near:
+        wanted, _ = _list_kmers([other])
+        starts, ends = np.searchsorted(kmers, wanted), np.searchsorted(kmers, wanted, "right")
+        found = [owners[start:end] for start, end in zip(starts, ends, strict=True)]
+        holders, num_shared = np.unique(np.concatenate([[], *found]), return_counts=True)
+        is_holder[holders[num_shared >= NEAR * len(wanted)].astype(np.int64)] = True
+    return is_holder
+
+
 def compute_containment(sequences: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]:
     """Share of each sequence's 16-mers that some sequence of `others` has.
 
@@ -66,13 +90,20 @@ def _find_members(kmers: NDArray[np.uint32], others: NDArray[np.uint32]) -> NDAr
     return is_member
 
 
-def _list_kmers(sequences: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Every unambiguous 16-mer of all sequences, and the index of the sequence it is from."""
-    # A letter that is none between sequences: no 16-mer spans two.
-    text = "-".join(sequences).encode("ascii", "replace")
-    codes = _CODE_OF_BYTE[np.frombuffer(text, np.uint8)]
+def encode_together(sequences: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All letters as 0 to 3 for A, C, G, U and 4 for others, each with the sequence it is from.
+
+    A 4 ends each sequence, so that no stretch of A, C, G and U spans two.
+    """
+    text = "".join(f"{one}-" for one in sequences).encode("ascii", "replace")
     lengths = [len(one) + 1 for one in sequences]
     owners = np.repeat(np.arange(len(sequences), dtype=np.int64), lengths)
+    return _CODE_OF_BYTE[np.frombuffer(text, np.uint8)], owners
+
+
+def _list_kmers(sequences: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Every unambiguous 16-mer of all sequences, and the index of the sequence it is from."""
+    codes, owners = encode_together(sequences)
     num_starts = len(codes) - K + 1
     if num_starts < 1:
         return np.empty(0, np.uint32), np.empty(0, np.int64)

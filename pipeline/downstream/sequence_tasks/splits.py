@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..tasks.task import Example, Split
-from .near_duplicates import find_near
+from .near_duplicates import find_holders, find_near
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,26 +27,29 @@ class Apart(NamedTuple):
     num_exact: int
     """Of the others, left out: their sequence is held out."""
     num_near: int
-    """Of the others, left out: half their 16-mers are held out."""
+    """Of the others, left out: half their 16-mers are held out, or they hold half of one's."""
 
     def describe(self, fit: str, held_out: str) -> str:
         """Say in a sentence what was left out."""
         return (
             f"left out of {fit}: {self.num_grouped:,} of a group, {self.num_exact:,} with the "
-            f"sequence and {self.num_near:,} with half the 16-mers of {held_out}"
+            f"sequence and {self.num_near:,} that share half the 16-mers, of either side, with "
+            f"{held_out}"
         )
 
 
 def keep_apart(examples: Sequence[Example], fit: Sequence[int], held_out: Sequence[int]) -> Apart:
-    """Drop from `fit` what shares a group, the sequence or half its 16-mers with `held_out`."""
+    """Drop from `fit` what shares a group, the sequence or half the 16-mers with `held_out`.
+
+    Half of its own, wherever they are held out, or half of one that is held out.
+    """
     groups = {examples[index].group for index in held_out} - {""}
     ungrouped = [index for index in fit if examples[index].group not in groups]
     known = {examples[index].sequence for index in held_out}
     novel = [index for index in ungrouped if examples[index].sequence not in known]
-    is_near = find_near(
-        [examples[index].sequence for index in novel],
-        [examples[index].sequence for index in held_out],
-    )
+    fitted = [examples[index].sequence for index in novel]
+    tested = [examples[index].sequence for index in held_out]
+    is_near = find_near(fitted, tested) | find_holders(fitted, tested)
     kept = tuple(index for index, near in zip(novel, is_near, strict=True) if not near)
     return Apart(
         kept=kept,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ....model.sequence_heads import RibosomeLoadHead
 from ..fitting.regime_config import RegimeConfig
 from ..fitting.unfreezing import UnfreezingConfig
+from ..sequence_tasks.overlapping import group_overlapping
 from ..sequence_tasks.sequence_metrics import score_regression
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
 from ..sequence_tasks.task_files import find_file, find_files, hash_each, iter_rows, read_sequence
@@ -27,6 +28,8 @@ RANDOM, HUMAN = "Random7600", "Human7600"
 FITTED_SETS = ("MPA_U_test20000", "MPA_H_25000")
 """Our protocol fits on these 50-mers: held-out random ones and designed or human ones."""
 LENGTHS_NT = range(25, 101)
+MIN_SHARED_NT = 20
+"""UTRs that share so many letters in a row are one group: half the 16-mers of the shortest UTR."""
 TESTED_PER_LENGTH = 100
 MIN_READS = 10
 PUBLISHED_FILE = "GSM4084997_varying_length_25to100.csv*"
@@ -96,12 +99,15 @@ class RibosomeLoadTask:
                     notes=("validated on Random7600, which is reported too, as published",),
                 )
             ]
-        clean = keep_apart(data.examples, parts["fit"], [*tests[RANDOM], *tests[HUMAN]])
+        examples = group_overlapping(
+            data.examples, range(len(data.examples)), min_shared_nt=MIN_SHARED_NT
+        )
+        clean = keep_apart(examples, parts["fit"], [*tests[RANDOM], *tests[HUMAN]])
         validation = draw_groups(
-            data.examples, clean.kept, VALIDATION_FRACTION, seed=seed, by_target=False
+            examples, clean.kept, VALIDATION_FRACTION, seed=seed, by_target=False
         )
         rest = sorted(set(clean.kept) - set(validation))
-        apart = keep_apart(data.examples, rest, validation)
+        apart = keep_apart(examples, rest, validation)
         return [
             NotedSplit(
                 name="separate",
@@ -109,6 +115,7 @@ class RibosomeLoadTask:
                 validation=validation,
                 tests=tests,
                 notes=(
+                    f"UTRs that share {MIN_SHARED_NT} letters in a row are one group",
                     clean.describe("fit and validation", "a test set"),
                     apart.describe("the fit", "the validation set"),
                 ),

@@ -6,8 +6,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import count_leakage
 from openrinalmo.pipeline.downstream.tasks.ribosome_load import RibosomeLoadTask
-from support.sequence_tasks import compute_load, draw_sequence, write_loads, write_table
+from support.sequence_tasks import (
+    compute_load,
+    draw_sequence,
+    read_table,
+    write_loads,
+    write_table,
+)
 from support.shared import SHARED, requires_shared
 
 HEADER = ("", "utr", "len", "total_reads", "set", "rl")
@@ -132,9 +139,46 @@ def test_absent_sets_and_columns_are_named(tmp_path):
         RibosomeLoadTask().read(tmp_path)
 
 
+def test_no_utr_of_the_fit_overlaps_a_tested_or_validated_one(tmp_path):
+    path = next((write_loads(tmp_path) / "mrl").iterdir())
+    rows = read_table(path)
+    tested = [row for row in rows if row[3] == "Human7600"]
+    fitted = [row for row in rows if row[3] == "MPA_H_25000"]
+    # A tested UTR inside a fitted one, the other way round, and one that two fitted ones share out.
+    tested[0][1] = fitted[0][1][10:40]
+    fitted[1][1] = tested[1][1][10:40]
+    fitted[2][1] = fitted[2][1][:20] + tested[2][1][:30]
+    fitted[3][1] = tested[2][1][20:] + fitted[3][1][30:]
+    # A library's tiles: they overlap one another, one after the other.
+    tiled = "".join(row[1] for row in fitted[4:8])
+    for place, row in enumerate(fitted[4:10]):
+        row[1] = tiled[25 * place :][:50]
+    write_table(path, rows)
+    task = RibosomeLoadTask()
+    data = task.read(tmp_path)
+    for seed in range(5):
+        (split,) = task.split(data, seed=seed)
+        train, validation, *tests = (
+            [data.examples[i].sequence for i in indices]
+            for indices in (split.train, split.validation, *split.tests.values())
+        )
+        for test in tests:
+            assert count_leakage(test, train + validation) == (0, 0)
+        assert count_leakage(validation, train) == (0, 0)
+        assert count_leakage(train, validation) == (0, 0)
+        assert not set(train + validation) & {fitted[n][1].replace("T", "U") for n in range(4)}
+        tiles = {row[1].replace("T", "U") for row in fitted[4:10]}
+        assert tiles <= set(train) or tiles <= set(validation)
+
+
 @requires_shared("data/mrl/mrl_sample2019.tsv.xz")
 def test_the_real_loads():
     data = RibosomeLoadTask().read(SHARED / "data")
     counts = Counter(example.id.partition(":")[0] for example in data.examples)
     assert counts == {"fit": 44957, "Random7600": 7600, "Human7600": 7600}
     assert "43 UTRs to fit on are in a test set and left out" in data.notes
+    (split,) = RibosomeLoadTask().split(data, seed=0)
+    fit = [data.examples[i].sequence for i in (*split.train, *split.validation)]
+    assert len(fit) == 39615
+    for test in split.tests.values():
+        assert count_leakage([data.examples[i].sequence for i in test], fit) == (0, 0)

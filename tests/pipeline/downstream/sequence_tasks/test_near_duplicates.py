@@ -8,6 +8,7 @@ from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import (
     Leakage,
     compute_containment,
     count_leakage,
+    find_holders,
     find_near,
 )
 from support.sequence_tasks import draw_sequence
@@ -61,3 +62,28 @@ def test_copies_and_halves_are_counted():
     assert count_leakage([whole, whole], [whole]) == Leakage(2, 2)
     assert count_leakage([whole], []) == Leakage(0, 0)
     assert count_leakage([], [whole]) == Leakage(0, 0)
+
+
+def test_who_holds_half_of_another_holds_it_alone():
+    generator = np.random.default_rng(4)
+    # 32 16-mers.
+    whole = draw_sequence(generator, 47)
+    around = draw_sequence(generator, 100)
+    sequences = [
+        around + whole + around,
+        around + whole[:31],
+        around + whole[:30],
+        whole[16:] + around + whole[16:],
+        "ACGU",
+        around,
+    ]
+    expected = [True, True, False, True, True, False]
+    assert find_holders(sequences, [whole, "ACGU"]).tolist() == expected
+    # Two that hold a third each hold it by half together, none alone.
+    thirds = [whole[:26] + around, around + whole[21:]]
+    assert find_near([whole], thirds).tolist() == [True]
+    assert find_holders(thirds, [whole]).tolist() == [False, False]
+    # What a sequence repeats counts once.
+    assert find_holders([around + 9 * whole[:17]], [whole]).tolist() == [False]
+    assert find_holders([], [whole]).tolist() == []
+    assert find_holders([whole], []).tolist() == [False]

@@ -60,12 +60,16 @@ def test_fit_is_kept_apart_by_group_copy_and_near_copy():
         Example(id="copy", sequence=first, target=0, group="b"),
         Example(id="near", sequence=first[10:] + "ACGUACGUAC", target=0),
         Example(id="kept", sequence=second, target=0),
+        # All of what is held out is in it, but that is a third of it.
+        Example(id="holds", sequence=second + first + second, target=0),
     ]
-    apart = keep_apart(examples, [1, 2, 3, 4], [0])
-    assert apart == ((4,), 1, 1, 1)
-    assert "1 of a group, 1 with the sequence and 1 with half" in apart.describe("fit", "test")
+    apart = keep_apart(examples, [1, 2, 3, 4, 5], [0])
+    assert apart == ((4,), 1, 1, 2)
+    described = apart.describe("fit", "test")
+    assert "1 of a group, 1 with the sequence and 2 that share half the 16-mers" in described
     kept = [examples[i].sequence for i in apart.kept]
     assert not find_near(kept, [first]).any()
+    assert not find_near([first], kept).any()
     assert keep_apart(examples, [1, 2], []).kept == (1, 2)
 
 
