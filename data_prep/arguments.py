@@ -1,7 +1,6 @@
 """The command line of `prepare.py`: flags in the words of the settings and of MMseqs2."""
 
 import argparse
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from .rna_types import AnnotationConfig
 from .sample import SAMPLE_FASTA
 from .shards import DEFAULT_MAX_SHARD_NT
 from .split import SplitConfig
-
-logger = logging.getLogger(__name__)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
@@ -212,7 +209,6 @@ def _take_sample(arguments: argparse.Namespace) -> tuple[Path]:
                 f"{flag} without a FILE to prepare: name your sequences, or the embedded sample, "
                 f"{SAMPLE_FASTA}"
             )
-    logger.info("no FILE is named: preparing the embedded sample")
     return (SAMPLE_FASTA,)
 
 
