@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,12 +27,8 @@ from openrinalmo.data_prep.audits.audit_report import (
     iter_neighbour_lines,
     summarise,
 )
-from openrinalmo.data_prep.audits.benchmarks import (
-    NO_FAMILY,
-    BenchmarkFile,
-    ColumnsConfig,
-    read_benchmarks,
-)
+from openrinalmo.data_prep.audits.benchmark_tables import ColumnsConfig
+from openrinalmo.data_prep.audits.benchmarks import NO_FAMILY, BenchmarkFile, read_benchmarks
 from openrinalmo.data_prep.audits.cmsearch import label_families
 from openrinalmo.data_prep.audits.leakage import Corpus, find_neighbours, judge
 from openrinalmo.data_prep.audits.searching import SearchConfig
@@ -129,13 +125,16 @@ def audit(config: AuditConfig) -> dict[str, Any]:
 
     The signature of each file is also put beside the corpus, where an evaluation finds it.
     """
-    files, skipped = read_benchmarks(config.benchmarks, config.columns)
+    files, folders, skipped = read_benchmarks(config.benchmarks, config.columns)
     corpus = Corpus(config.corpus)
     binary = None if config.exact_only else find_mmseqs()
     with exclusive(config.out), explained_disk(config.out):
         sequences = sorted({record.sequence for file in files for record in file.records})
         if config.cm:
-            files = _relabel(files, sequences, config)
+            labels = label_families(sequences, config.cm, config.out, threads=config.search.threads)
+            families = dict(zip(sequences, labels, strict=True))
+            source = f"cmsearch, models {hash_file(config.cm)[:12]}"
+            files, folders = (_relabel(part, families, source) for part in (files, folders))
         records = [record for file in files for record in file.records]
         number = {sequence: place for place, sequence in enumerate(sequences)}
         found = find_neighbours(
@@ -161,7 +160,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
             "skipped": skipped,
             "rows": summarise(audited),
         }
-        report["files"] = list(_iter_entries(report, files))
+        report["files"] = list(_iter_entries(report, [*files, *folders]))
         _write_products(config.out, report, iter_neighbour_lines(audited, corpus))
         for entry in report["files"]:
             write_audit(config.corpus, entry)
@@ -169,12 +168,8 @@ def audit(config: AuditConfig) -> dict[str, Any]:
 
 
 def _relabel(
-    files: list[BenchmarkFile], sequences: list[bytes], config: AuditConfig
+    files: list[BenchmarkFile], families: Mapping[bytes, str | None], source: str
 ) -> list[BenchmarkFile]:
-    assert config.cm is not None
-    labels = label_families(sequences, config.cm, config.out, threads=config.search.threads)
-    families = dict(zip(sequences, labels, strict=True))
-    source = f"cmsearch, models {hash_file(config.cm)[:12]}"
     return [
         file._replace(
             families_from=source,

@@ -1,47 +1,40 @@
-"""Benchmark sequences from FASTA and tables: which file, which part of it, which family.
+"""Benchmarks: every file with sequences, told by its content; which part of it, which family.
 
-A table has a line of column names, tab- or comma-separated. Its sequences, identifiers, families
-and partitions stand in the columns named, else in the first of those that usually hold them. Each
-partition (train, test, …) is a benchmark of its own. Files of exon, intron, exon without names are
-read as well: the three joined are the sequence.
+A folder is read with all folders in it. Each file is a benchmark, and each partition (train, test,
+…) of a table is one of its own; a folder's files of one sequence are one together.
 """
 
-import csv
-import io
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..inputs.archives import ArchiveError, open_unpacked
 from ..shards import hash_file
+from .benchmark_content import Content, NoSequencesError, read_content
+from .benchmark_tables import ColumnsConfig
+from .structure_sequences import Entry
 
-SUFFIXES = (".tsv", ".csv", ".txt", ".fa", ".fasta", ".fna", ".fas")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
-USUAL = {
-    "sequence": ("sequence", "seq", "utr"),
-    "id": ("id", "seq_id", "name"),
-    "family": ("family", "class", "rfam_id", "rfam_acc", "species", "set"),
-    "partition": ("partition", "split"),
+EVALUATED_SUFFIXES = frozenset(
+    {
+        *(".tsv", ".csv", ".ct", ".bpseq", ".sto", ".stk", ".stockholm", ".seed"),
+        *(".dbn", ".db", ".dot", ".st", ".dp", ".vienna"),
+    }
+)
+EVALUATED_PACKED = (".gz", ".xz")
+"""What an evaluation of structures reads of a folder, plain or packed."""
+SUFFIXES = EVALUATED_SUFFIXES | {
+    *(".txt", ".fa", ".fasta", ".fna", ".fas", ".rna", ".seq", ".fastq", ".fq"),
+    *(".parquet", ".arrow", ".feather"),
 }
+"""What is no part of a benchmark's name. Which files are read does not depend on it."""
 NO_FAMILY = "-"
 _TO_RNA = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyztT", b"ABCDEFGHIJKLMNOPQRSTUVWXYZUU")
 _GAPS = b" \t\r\n\v\f-.*"
 _IUPAC = b"ACGUIRYKMSWBDHVNX"
 _OWN_NUMBER = re.compile(r"_\d+$")
-_EXON_INTRON_EXON = re.compile(r"[ACGTN]+ [ACGTN]+ [ACGTN]+ \d+ \S+\s*")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ColumnsConfig:
-    """Names of a table's columns; by default the first of `USUAL` that it has."""
-
-    sequence: str | None = None
-    id: str | None = None
-    family: str | None = None
-    """Without such a column, what stands before an identifier's first `_`, where that recurs."""
-    partition: str | None = None
 
 
 class BenchmarkRecord(NamedTuple):
@@ -54,7 +47,7 @@ class BenchmarkRecord(NamedTuple):
 
 
 class BenchmarkFile(NamedTuple):
-    """The records of one file, and where their families come from."""
+    """The records of one file, or of several together, and where their families come from."""
 
     name: str
     sha256: str
@@ -62,144 +55,141 @@ class BenchmarkFile(NamedTuple):
     records: list[BenchmarkRecord]
 
 
+class Benchmarks(NamedTuple):
+    """What was read."""
+
+    files: list[BenchmarkFile]
+    folders: list[BenchmarkFile]
+    """Records of `files` again: a folder's that an evaluation of the folder reads."""
+    skipped: list[str]
+    """Files of folders that were not read, each with the reason."""
+
+
 def normalise(letters: bytes) -> bytes:
     """Return upper-case RNA: U for T, without gaps, white space and `*`."""
     return letters.translate(_TO_RNA, _GAPS)
 
 
-def read_benchmarks(
-    paths: Iterable[Path], columns: ColumnsConfig
-) -> tuple[list[BenchmarkFile], list[str]]:
-    """Return the files, folders opened, and the names of a folder's files without sequences."""
-    files: list[BenchmarkFile] = []
-    skipped = []
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"{path}: no such file or folder; check the name of the benchmark")
-        for file in list_files(path):
+def read_benchmarks(paths: Iterable[Path], columns: ColumnsConfig) -> Benchmarks:
+    """Return every sequence of the files and folders; a file that is named must hold some."""
+    listed = {path: list_files(path) for path in paths}
+    names = _choose_names(listed)
+    found = Benchmarks([], [], [])
+    for path, files in listed.items():
+        contents: dict[Path, Content] = {}
+        for file in files:
             try:
-                files.append(read_benchmark(file, columns))
+                contents[file] = read_content(file, columns)
             except NoSequencesError as error:
                 if file == path:
                     raise
-                skipped.append(f"{file.name}: {error}")
-    if not files:
-        raise ValueError(f"{', '.join(map(str, paths))}: holds no file with sequences")
-    names = [file.name for file in files]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two benchmarks are called {', '.join(repeated)}: rename one file")
-    return files, skipped
-
-
-class NoSequencesError(ValueError):
-    """A file that is a table of something else."""
+                found.skipped.append(str(error))
+        members = _name_parts(path, contents, names)
+        parts = {name: _build_file(name, inside, contents) for name, inside in members.items()}
+        found.files.extend(parts.values())
+        evaluated = [file for file in files if _is_evaluated(file)]
+        if path.is_dir() and evaluated and contents.keys() >= set(evaluated):
+            sha256 = _hash_together(evaluated)
+            records = [
+                record
+                for name, inside in members.items()
+                if _is_evaluated(inside[0])
+                for record in parts[name].records
+            ]
+            if sha256 not in {part.sha256 for part in parts.values()}:
+                found.folders.append(BenchmarkFile(str(path), sha256, "its files", records))
+    if not found.files:
+        raise ValueError(f"{', '.join(map(str, listed))}: holds no file with sequences")
+    return found
 
 
 def list_files(path: Path) -> list[Path]:
-    """Return the file itself, or a folder's files that may hold sequences, sorted by name."""
+    """Return the file itself, or all files in a folder and its folders, in order of name.
+
+    Names that begin with a dot are left out.
+    """
     if path.is_file():
         return [path]
-    return sorted(f for f in path.iterdir() if f.is_file() and _bare_name(f)[1] in SUFFIXES)
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such file or folder; check the name of the benchmark")
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(path).parts)
+    )
 
 
-def read_benchmark(path: Path, columns: ColumnsConfig) -> BenchmarkFile:
-    """Return the records of one FASTA file or table, packed or not."""
-    name = _bare_name(path)[0]
-    try:
-        with open_unpacked(path) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            first = text.readline()
-            lines = _chain(first, text)
-            if first.startswith(">"):
-                records, source = list(_iter_fasta(name, lines)), "id prefix"
-            elif _EXON_INTRON_EXON.fullmatch(first):
-                records, source = list(_iter_exons(path, name, lines)), "none"
-            else:
-                records, source = _read_table(path, name, lines, columns)
-    except (ArchiveError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not records:
-        raise NoSequencesError(f"{path}: holds no sequence")
+def _choose_names(listed: Mapping[Path, Sequence[Path]]) -> dict[Path, str]:
+    """Return what each file is called: its place in its folder, with a suffix where two need it."""
+    files = [(path, file) for path, inside in listed.items() for file in inside]
+    if twice := [file for file, n in Counter(file for _, file in files).items() if n > 1]:
+        raise ValueError(f"{twice[0]} is given twice: by itself and in a folder, or in two folders")
+    full = {
+        file: (file.relative_to(path) if file != path else Path(file.name)) for path, file in files
+    }
+    short = {file: str(name.with_name(_split_name(name)[0])) for file, name in full.items()}
+    times = Counter(short.values())
+    names = {file: str(full[file]) if times[name] > 1 else name for file, name in short.items()}
+    if repeated := sorted(name for name, n in Counter(names.values()).items() if n > 1):
+        raise ValueError(f"two benchmarks are called {', '.join(repeated)}: rename one file")
+    return names
+
+
+def _split_name(path: Path) -> tuple[str, str]:
+    """Return a file's name without suffix and packing, and these two."""
+    packed = path.suffix if path.suffix.lower() in PACKED else ""
+    bare = Path(path.name.removesuffix(packed))
+    suffix = bare.suffix if bare.suffix.lower() in SUFFIXES else ""
+    return bare.name.removesuffix(suffix), suffix + packed
+
+
+def _name_parts(
+    path: Path, contents: Mapping[Path, Content], names: Mapping[Path, str]
+) -> dict[str, list[Path]]:
+    """Return the benchmarks of a path by name: a file, or a folder's files of one sequence each."""
+    groups = {
+        file: str(path.name / file.parent.relative_to(path) / f"*{_split_name(file)[1]}")
+        for file, content in contents.items()
+        if file != path and len(content.entries) == 1
+    }
+    sizes = Counter(groups.values())
+    parts = defaultdict(list)
+    for file in contents:
+        group = groups.get(file, "")
+        parts[group if sizes[group] > 1 else names[file]].append(file)
+    return parts
+
+
+def _build_file(
+    name: str, files: Sequence[Path], contents: Mapping[Path, Content]
+) -> BenchmarkFile:
+    records = []
+    for file in files:
+        entries = contents[file].entries
+        for place, entry in enumerate(entries, start=1):
+            default = _split_name(file)[0] if len(entries) == 1 else f"{name}:{place}"
+            records.append(_build_record(name, entry, entry.id or default))
+    stated = sorted({contents[file].families_from or "" for file in files} - {""})
+    has_ids = len(files) > 1 or any(entry.id for entry in contents[files[0]].entries)
+    source = ", ".join(stated) or ("id prefix" if has_ids else "none")
     if source == "id prefix":
         records = _add_prefixes(records)
-    return BenchmarkFile(name, hash_file(path), source, records)
+    sha256 = hash_file(files[0]) if len(files) == 1 else _hash_together(files)
+    return BenchmarkFile(name, sha256, source, records)
 
 
-def _bare_name(path: Path) -> tuple[str, str]:
-    """Return a file's name without packing and suffix, and its suffix without the packing."""
-    bare = Path(path.name.removesuffix(path.suffix)) if path.suffix in PACKED else Path(path.name)
-    return (bare.stem, bare.suffix) if bare.suffix in SUFFIXES else (bare.name, bare.suffix)
+def _is_evaluated(file: Path) -> bool:
+    name = Path(file.name.lower())
+    bare = Path(name.stem) if name.suffix in EVALUATED_PACKED else name
+    return bare.suffix in EVALUATED_SUFFIXES
 
 
-def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _iter_fasta(name: str, lines: Iterable[str]) -> Iterator[BenchmarkRecord]:
-    identifier, parts, number = "", [], 0
-    for line in lines:
-        if line.startswith(">"):
-            if number:
-                yield _build_record(name, "", identifier, "".join(parts))
-            number += 1
-            identifier, parts = next(iter(line[1:].split()), f"{name}:{number}"), []
-        else:
-            parts.append(line)
-    yield _build_record(name, "", identifier, "".join(parts))
-
-
-def _iter_exons(path: Path, name: str, lines: Iterable[str]) -> Iterator[BenchmarkRecord]:
-    for number, line in enumerate(lines, start=1):
-        if not _EXON_INTRON_EXON.fullmatch(line):
-            raise ValueError(
-                f"{path}, line {number}: must be exon, intron, exon, count and gene as in the "
-                f"first line; it begins with {line[:30]!r}"
-            )
-        yield _build_record(name, "", f"{name}:{number}", "".join(line.split()[:3]))
-
-
-def _read_table(
-    path: Path, name: str, lines: Iterable[str], columns: ColumnsConfig
-) -> tuple[list[BenchmarkRecord], str]:
-    rows = iter(lines)
-    head = next(rows).rstrip("\r\n")
-    delimiter = "\t" if "\t" in head else ","
-    names = next(csv.reader([head], delimiter=delimiter), [])
-    at = {role: _find_column(path, names, role, columns) for role in USUAL}
-    if at["sequence"] is None:
-        raise NoSequencesError(
-            f"{path}: not FASTA, and no column of sequences ({', '.join(USUAL['sequence'])}) among "
-            f"{', '.join(names)[:200]}; name it with --sequence-column"
-        )
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    records = []
-    for number, row in enumerate(csv.reader(rows, delimiter=delimiter, quoting=quoting), start=2):
-        if not row:
-            continue
-        if len(row) != len(names):
-            raise ValueError(
-                f"{path}, line {number}: {len(row)} fields, the first line has {len(names)}"
-            )
-        part = {role: row[place] for role, place in at.items() if place is not None}
-        benchmark = f"{name}/{part['partition']}" if part.get("partition") else name
-        identifier = part.get("id") or f"{name}:{number}"
-        records.append(
-            _build_record(benchmark, part.get("family", ""), identifier, part["sequence"])
-        )
-    if at["family"] is not None:
-        return records, f"column {names[at['family']]}"
-    return records, "none" if at["id"] is None else "id prefix"
-
-
-def _find_column(path: Path, names: Sequence[str], role: str, columns: ColumnsConfig) -> int | None:
-    wanted = getattr(columns, role)
-    if wanted is not None and wanted not in names:
-        raise ValueError(
-            f"{path}: no column {wanted!r} among {', '.join(names)[:200]}; see --{role}-column"
-        )
-    chosen = wanted or next((name for name in USUAL[role] if name in names), None)
-    return None if chosen is None else names.index(chosen)
+def _hash_together(files: Sequence[Path]) -> str:
+    """Return what an evaluation of structures takes for the hash of several files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.parent.name}/{file.name} {hash_file(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _add_prefixes(records: list[BenchmarkRecord]) -> list[BenchmarkRecord]:
@@ -223,11 +213,12 @@ def _add_prefixes(records: list[BenchmarkRecord]) -> list[BenchmarkRecord]:
     ]
 
 
-def _build_record(benchmark: str, family: str, identifier: str, letters: str) -> BenchmarkRecord:
-    sequence = normalise(letters.encode("ascii", errors="replace"))
+def _build_record(name: str, entry: Entry, identifier: str) -> BenchmarkRecord:
+    benchmark = f"{name}/{entry.partition}" if entry.partition else name
+    sequence = normalise(entry.letters.encode("ascii", errors="replace"))
     if strange := sequence.translate(None, _IUPAC):
         raise ValueError(
             f"{benchmark}, {identifier}: {strange[:20]!r} is no sequence; name the right column "
             "with --sequence-column or remove the record"
         )
-    return BenchmarkRecord(benchmark, family or NO_FAMILY, identifier, sequence)
+    return BenchmarkRecord(benchmark, entry.family or NO_FAMILY, identifier, sequence)

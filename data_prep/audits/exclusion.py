@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ..inspection.identity import reverse_complement
 from ..mmseqs import LOG_NAME, find_mmseqs
 from ..programs import scratch_folder
-from .benchmarks import ColumnsConfig, read_benchmarks
+from .benchmark_tables import ColumnsConfig
+from .benchmarks import read_benchmarks
 from .contained import SHORT_NT, find_contained
 from .searching import (
     SearchConfig,
@@ -42,7 +43,7 @@ class ExclusionConfig:
     """What is left out; nothing by default."""
 
     benchmarks: tuple[Path, ...] = ()
-    """FASTA files, tables or folders of sequences; an audit's `neighbours.tsv` is a table too."""
+    """Files or folders of sequences or structures; an audit's `neighbours.tsv` is a table too."""
     families: tuple[str, ...] = ()
     """RNA types or families, as they stand in the labels or in one of their parts (`a; b`)."""
     identity: float = 0.8
@@ -136,7 +137,12 @@ def _read_targets(config: ExclusionConfig) -> tuple[list[bytes], list[dict[str, 
     """Return the benchmarks' distinct sequences, sorted, and what the files are."""
     if not config.benchmarks:
         return [], []
-    files, _ = read_benchmarks(config.benchmarks, ColumnsConfig())
+    files, _, skipped = read_benchmarks(config.benchmarks, ColumnsConfig())
+    if skipped:
+        raise ValueError(
+            f"exclude.benchmarks: {len(skipped)} files of the folders are not read, and what they "
+            f"hold would stay: {'; '.join(skipped[:5])}; name the files to read, or move these away"
+        )
     targets = {record.sequence for file in files for record in file.records} - {b""}
     return sorted(targets), [
         {"name": file.name, "sha256": file.sha256, "sequences": len(file.records)} for file in files

@@ -15,6 +15,7 @@ from openrinalmo.data_prep.inspection.identity import reverse_complement
 from openrinalmo.data_prep.mmseqs import find_mmseqs
 from openrinalmo.data_prep.programs import SCRATCH_PREFIX
 from openrinalmo.data_prep.shards import hash_file, read_manifest, write_manifest
+from openrinalmo.pipeline.downstream.structures.records import hash_structures
 from support.mmseqs import requires_mmseqs
 from support.sequences import draw_sequence, mutate
 from support.tiny_data import write_tiny_data
@@ -119,6 +120,24 @@ def test_the_line_is_found_by_the_file_until_the_corpus_changes(planted, tmp_pat
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     write_manifest(corpus, {**read_manifest(corpus), "changed": True})
     assert find_audit_line(corpus, hash_file(benchmark)) is None
+
+
+def test_a_folder_of_structures_is_found_by_its_evaluation(planted, tmp_path):
+    corpus, _ = planted
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("x", "y"):
+        (folder / f"{name}.dbn").write_text(f">{name}1\nACGU\n....\n>{name}2\nACG\n...\n")
+    (folder / "z.fa").write_text(">z\nACGUA\n")
+    report = run(corpus, folder, tmp_path / "out", "--exact-only")
+    assert [row["benchmark"] for row in report["rows"] if row["family"] == "all"] == ["x", "y", "z"]
+    assert [file["name"] for file in report["files"]] == ["x", "y", "z", str(folder)]
+    assert [file["counts"]["sequences"] for file in report["files"]] == [2, 2, 1, 4]
+    assert find_audit_line(corpus, hash_structures(folder)) == report["files"][3]["line"]
+    (folder / "words.csv").write_text("words\n")
+    report = run(corpus, folder, tmp_path / "out", "--exact-only")
+    assert [file["name"] for file in report["files"]] == ["x", "y", "z"]
+    assert len(report["skipped"]) == 1
 
 
 def test_exact_only_needs_no_mmseqs(planted, tmp_path, monkeypatch, capsys):

@@ -125,6 +125,15 @@ def test_the_description_names_content_and_not_files(tmp_path):
     assert describe(ExclusionConfig()) is None
 
 
+def test_a_folder_with_a_file_that_is_not_read_is_refused(tmp_path):
+    (tmp_path / "a.fa").write_text(">x\nACGUACGU\n")
+    assert describe(ExclusionConfig(benchmarks=(tmp_path,)))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.txt").write_text("words\n")
+    with pytest.raises(ValueError, match=r"exclude.benchmarks: 1 files .*b.txt: not FASTA.*; name"):
+        describe(ExclusionConfig(benchmarks=(tmp_path,)))
+
+
 def test_refuses_what_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"exclude.benchmarks: .*nothing.fa is no file"):
         ExclusionConfig(benchmarks=(tmp_path / "nothing.fa",))
