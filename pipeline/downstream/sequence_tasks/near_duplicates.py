@@ -1,7 +1,7 @@
 """Which sequences another set holds already, whole or by half: shared 16-mers, same strand.
 
-A count of what a fit may have learnt by heart, and a rule that keeps copies from straddling a split.
-Relatives below about 95 % identity share few 16-mers and are not found.
+A count of what a fit may have learnt by heart, and a rule that keeps copies apart. Relatives
+below about 95 % identity share few 16-mers and are not found.
 """
 
 from collections.abc import Sequence

@@ -121,6 +121,7 @@ def build_split_folds(
 
     A fit is as published: RNAs of it that are tested too are counted by `fit_overlap`, not left
     out, so that it does not depend on the test sets beside. Draws are by `config.seed` and by set.
+    Where validation is drawn, each sequence of the fit is there once: none is on both sides.
     """
     records: list[StructureRecord] = []
     folds: list[Fold] = []
@@ -146,10 +147,15 @@ def build_split_folds(
         train = place(fit, max_fit_nt, f"{split.name} to train on")
         validation = place(tuning, max_fit_nt, f"{split.name} to validate on")
         if not validation:
-            share = max(round(config.validation_fraction * len(train)), 1)
-            validation, train = train[:share], train[share:]
+            first_of: dict[str, int] = {}
+            for one in train:
+                first_of.setdefault(records[one].sequence, one)
+            num_repeats = len(train) - len(first_of)
+            distinct = [*first_of.values()]
+            train, validation = _draw_validation(records, distinct, config.validation_fraction)
             notes.append(
-                f"{split.name} has no validation part: {share} of its RNAs tune the threshold"
+                f"{split.name} has no validation part: {len(validation)} of its RNAs tune the "
+                f"threshold; {num_repeats} repeats of a sequence are left out of the fit"
             )
         for name, chosen in split.tests.items():
             test = place(chosen, config.max_length_nt, name)
@@ -157,6 +163,12 @@ def build_split_folds(
             if not test:
                 raise ValueError(
                     f"no RNA of {name} has at most {config.max_length_nt} nt: raise max_length_nt"
+                )
+            if not (train and validation):
+                raise ValueError(
+                    f"{split.name} has {len(train)} sequences of {MIN_FIT_NT} to {max_fit_nt} nt "
+                    f"to train on and {len(validation)} to validate on; it takes one of each: "
+                    "raise fit.max_fit_length_nt"
                 )
             folds.append(
                 Fold(
@@ -171,6 +183,21 @@ def build_split_folds(
     if len(set(repeated)) < len(repeated):
         raise ValueError(f"test sets need names of their own, got {', '.join(repeated)}")
     return records, folds, tuple(dict.fromkeys(notes))
+
+
+def _draw_validation(
+    records: Sequence[StructureRecord], indices: Sequence[int], fraction: float
+) -> tuple[list[int], list[int]]:
+    """What to train on, and about `fraction` to validate on, of each family that is large enough.
+
+    At least one of two RNAs or more is on either side.
+    """
+    by_family = sorted(indices, key=lambda one: records[one].family)
+    num = len(by_family)
+    share = min(max(round(fraction * num), 1), num - 1)
+    drawn = {int((place + 0.5) * num / share) for place in range(share)}
+    train = [one for place, one in enumerate(by_family) if place not in drawn]
+    return train, [by_family[place] for place in sorted(drawn)]
 
 
 def _draw(

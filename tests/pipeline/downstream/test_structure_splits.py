@@ -108,8 +108,39 @@ def test_lengths_limits_and_a_missing_validation_part(tmp_path):
     assert not set(fold.train) & set(fold.validation)
     assert len({benchmark.records[index].family for index in fold.train}) == 3
     notes = " ".join(benchmark.notes)
-    assert "fit has no validation part: 6 of its RNAs tune the threshold" in notes
+    assert "fit has no validation part: 6 of its RNAs tune the threshold; 0 repeats" in notes
     assert "1 of 3 RNAs of mine are left out: longer than 50 nt" in notes
+
+
+def test_a_drawn_validation_part_has_every_family_and_no_sequence_of_the_fit(tmp_path):
+    lines = build_lines(per_family=10)
+    again = [(f"again-{n}", *line[1:]) for n, line in enumerate(lines[::2])]
+    fit = write_structures(tmp_path / "fit.tsv", [*again, *lines, ("z", "single", "GAAC", "(..)")])
+    test = write_structures(tmp_path / "test.tsv", [("ok", "x", "GAAAAC", "(....)")])
+    for seed in range(5):
+        config = build_toy_config(validation_fraction=0.2, seed=seed)
+        benchmark = read_out_of_family(None, config, fit=fit, tests={"mine": test})
+        (fold,) = benchmark.folds
+        train, validation = (
+            [benchmark.records[index].sequence for index in indices]
+            for indices in (fold.train, fold.validation)
+        )
+        assert len({*train, *validation}) == len(train) + len(validation) == 31
+        families = Counter(benchmark.records[index].family for index in fold.validation)
+        assert {families[name] for name in ("short", "middle", "long")} <= {1, 2, 3}
+        assert "6 of its RNAs tune the threshold; 15 repeats" in " ".join(benchmark.notes)
+
+
+def test_two_sequences_train_and_validate_and_one_is_refused(tmp_path):
+    rows = [("a", "x", "GAAAC", "(...)"), ("b", "x", "GAAAC", "(...)")]
+    test = write_structures(tmp_path / "test.tsv", [("ok", "x", "GAAAAC", "(....)")])
+    fit = write_structures(tmp_path / "fit.tsv", [*rows, ("c", "x", "GAAAAAC", "(.....)")])
+    benchmark = read_out_of_family(None, build_toy_config(), fit=fit, tests={"mine": test})
+    (fold,) = benchmark.folds
+    assert (len(fold.train), len(fold.validation)) == (1, 1)
+    write_structures(fit, rows)
+    with pytest.raises(ValueError, match="fit has 1 sequences of 2 to 512 nt to train on and 0"):
+        read_out_of_family(None, build_toy_config(), fit=fit, tests={"mine": test})
 
 
 def test_the_fit_does_not_depend_on_what_is_tested(tmp_path):
@@ -205,6 +236,21 @@ def test_presets():
         assert build("quick").max_test_per_part == 40
         with pytest.raises(ValueError, match="must be one of quick, budget, full; got 'fast'"):
             build("fast")
+
+
+@requires_shared("data/structure/archiveII_3966.tsv.xz")
+def test_archiveii_validates_on_no_copy_of_what_it_trains_on():
+    source = SHARED / "data/structure/archiveII_3966.tsv.xz"
+    benchmark = read_intra_family(source, build_intra_family_config("full"))
+    (fold,) = benchmark.folds
+    train, validation, test = (
+        {benchmark.records[index].sequence for index in indices}
+        for indices in (fold.train, fold.validation, fold.test)
+    )
+    assert not train & validation
+    assert not (train | validation) & test
+    assert (len(train), len(validation)) == (len(fold.train), len(fold.validation))
+    assert "repeats of a sequence are left out of the fit" in " ".join(benchmark.notes)
 
 
 @requires_shared("data/structure/bprna_spot_TR0_VL0_TS0.tsv.xz")

@@ -27,9 +27,9 @@ def expect_groups(sequences, length):
     """Ids of the first of each connected set, by joining pairs until nothing changes."""
     first = list(range(len(sequences)))
     pairs = [
-        pair
-        for pair in itertools.combinations(range(len(sequences)), 2)
-        if share_stretch(*(sequences[one] for one in pair), length)
+        (one, other)
+        for one, other in itertools.combinations(range(len(sequences)), 2)
+        if share_stretch(sequences[one], sequences[other], length)
     ]
     for _ in sequences:
         for one, other in pairs:
