@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +34,13 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """Open a text file, plain or compressed with gzip or xz, to read."""
     opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     try:
-        with opener(path, "rt", encoding="utf-8", newline=None) as lines:
+        # utf-8-sig: editors on Windows put a byte-order mark before the first letter.
+        with opener(path, "rt", encoding="utf-8-sig", newline=None) as lines:
             yield lines  # type: ignore[misc]
-    except (lzma.LZMAError, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+    except (
+        *(lzma.LZMAError, zlib.error, gzip.BadGzipFile),
+        *(EOFError, UnicodeDecodeError),
+    ) as error:
         raise ValueError(f"{path} cannot be read ({error}); fetch it again") from error
 
 

@@ -357,6 +357,11 @@ def _build_notes(rnas: Sequence[ExchangedRna], tables: Sequence[Assay]) -> list[
         for name, count in indels.items()
         if count
     ]
+    notes += [
+        f"Assay {one.name}: {one.num_unmeasured} rows without a measured effect are left out."
+        for one in tables
+        if one.num_unmeasured
+    ]
     return notes
 
 

@@ -5,19 +5,21 @@ a table holds several. A higher effect is a better variant.
 """
 
 import csv
-import gzip
-import lzma
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ....model.alphabet import encode
+from ..sequence_tasks.task_files import open_text
 
 REQUIRED = ("wild_type", "variant", "effect")
 MIN_VARIANTS = 3
+UNMEASURED = ("", "na", "nan")
+"""What a table has, in any case, where an effect was not measured."""
 _SUBSTITUTION = re.compile(r"([A-Za-z])(\d+)([A-Za-z])")
 _BETWEEN = re.compile(r"[,;:/+\s]+")
 
@@ -38,6 +40,8 @@ class Assay:
     name: str
     wild_type: str
     variants: tuple[Variant, ...]
+    num_unmeasured: int = 0
+    """Rows of the table that were left out: they have no effect."""
 
 
 def read_assays(path: Path) -> list[Assay]:
@@ -45,14 +49,14 @@ def read_assays(path: Path) -> list[Assay]:
 
     A variant is `A12G` (1-based), several of them (`A12G,C15U`), `WT`, or the whole sequence, which
     alone may insert or delete. T and U are one letter, case does not matter. An empty wild type is
-    the one of the assay's row before.
+    the one of the assay's row before. Rows whose effect is empty, NA or NaN are counted alone.
     """
     if not path.exists():
         raise FileNotFoundError(f"no table of variants {path}")
-    opener: Callable[..., Any] = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     wild_types: dict[str, str] = {}
     variants: dict[str, list[Variant]] = {}
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as lines:
+    num_unmeasured: Counter[str] = Counter()
+    with open_text(path) as lines:
         header = lines.readline().rstrip("\r\n")
         mark = "\t" if "\t" in header else ","
         columns = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
@@ -71,14 +75,23 @@ def read_assays(path: Path) -> list[Assay]:
                 )
             row = dict(zip(columns, (value.strip() for value in values), strict=True))
             try:
-                _add_row(row, path, wild_types, variants)
+                name, variant = _read_row(row, path, wild_types)
             except ValueError as error:
                 raise ValueError(f"{path}:{number}: {error}") from error
-    if not variants:
+            if variant is None:
+                num_unmeasured[name] += 1
+            else:
+                variants.setdefault(name, []).append(variant)
+    if not wild_types:
         raise ValueError(f"{path} has a header but no variant")
     assays = [
-        Assay(name=name, wild_type=wild_types[name], variants=tuple(found))
-        for name, found in variants.items()
+        Assay(
+            name=name,
+            wild_type=wild_type,
+            variants=tuple(variants.get(name, ())),
+            num_unmeasured=num_unmeasured[name],
+        )
+        for name, wild_type in wild_types.items()
     ]
     for assay in assays:
         _check_assay(assay, path)
@@ -118,12 +131,10 @@ def parse_variant(variant: str, wild_type: str) -> str:
     return "".join(letters)
 
 
-def _add_row(
-    row: Mapping[str, str],
-    path: Path,
-    wild_types: dict[str, str],
-    variants: dict[str, list[Variant]],
-) -> None:
+def _read_row(
+    row: Mapping[str, str], path: Path, wild_types: dict[str, str]
+) -> tuple[str, Variant | None]:
+    """The assay of a row, whose wild type is remembered, and its variant if that was measured."""
     name = row.get("assay") or path.name.partition(".")[0]
     if row["wild_type"]:
         wild_type = _read_sequence(row["wild_type"], "wild_type")
@@ -133,14 +144,16 @@ def _add_row(
         raise ValueError(f"the first row of assay {name!r} needs its wild_type")
     if not row["variant"]:
         raise ValueError("the variant is empty; write WT for the wild type")
+    sequence = parse_variant(row["variant"], wild_types[name])
+    if row["effect"].lower() in UNMEASURED:
+        return name, None
     try:
         effect = float(row["effect"])
     except ValueError as error:
         raise ValueError(f"effect {row['effect']!r} is no number; remove the row") from error
     if not math.isfinite(effect):
         raise ValueError(f"effect {row['effect']!r} is not finite; remove the row")
-    sequence = parse_variant(row["variant"], wild_types[name])
-    variants.setdefault(name, []).append(Variant(row["variant"], sequence, effect))
+    return name, Variant(row["variant"], sequence, effect)
 
 
 def _read_sequence(text: str, column: str) -> str:

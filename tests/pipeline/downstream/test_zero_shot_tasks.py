@@ -57,6 +57,7 @@ x,,"A2G,C3U",0.9
 x,,GACUGAUCA,-1
 y,GGGAAACCC,G1A,3
 y,,G1C,2
+y,,G2C,
 y,,WT,5
 """
 
@@ -192,6 +193,7 @@ def test_mutation_effects_of_assays_and_of_structures(data, assays, loaded, tmp_
     ]
     assert set(epistasis) == {0.5}
     assert any("Assay x: 1 variants insert or delete" in note for note in report.notes)
+    assert "Assay y: 1 rows without a measured effect are left out." in report.notes
     assert read_task_report(tmp_path / "mutation-effects.json").gains == report.gains
 
 

@@ -1,6 +1,7 @@
 """Tables of measured variants: every way to write one, and errors that name the line."""
 
 import gzip
+import lzma
 
 import pytest
 
@@ -63,7 +64,8 @@ def test_tabs_commas_and_compression_give_the_same(tmp_path):
     tabs = write(tmp_path / "dms.tsv", *("\t".join(row) for row in rows))
     commas = write(tmp_path / "dms.csv", *(",".join(f'"{value}"' for value in row) for row in rows))
     packed = tmp_path / "dms.tsv.gz"
-    packed.write_bytes(gzip.compress(tabs.read_bytes().replace(b"\n", b"\r\n")))
+    # As a spreadsheet on Windows writes it.
+    packed.write_bytes(gzip.compress(b"\xef\xbb\xbf" + tabs.read_bytes().replace(b"\n", b"\r\n")))
     [assay] = read_assays(tabs)
     assert (assay.name, assay.wild_type) == ("dms", WILD)
     assert [tuple(one) for one in assay.variants] == [
@@ -98,8 +100,9 @@ def test_several_assays_in_one_table(tmp_path):
         (["wild_type,variant,effect", ",A1G,1"], ":2: the first row of assay 'bad' needs"),
         (["wild_type,variant,effect", "ACG,A1G,1,2"], ":2 has 4 columns, must be 3"),
         (["wild_type,variant,effect", "ACG,A1G,low"], ":2: effect 'low' is no number"),
-        (["wild_type,variant,effect", "ACG,A1G,"], ":2: effect '' is no number"),
-        (["wild_type,variant,effect", "ACG,A1G,nan"], ":2: effect 'nan' is not finite"),
+        (["wild_type,variant,effect", "ACG,A1G,inf"], ":2: effect 'inf' is not finite"),
+        (["wild_type,variant,effect", "ACG,G1A,"], ":2: G1A expects G at position 1"),
+        (["wild_type,variant,effect", "ACG,A1G,", ",A1C,na"], "0 variants with 0 different"),
         (["wild_type,variant,effect", "ACG,,1"], ":2: the variant is empty"),
         (["wild_type,variant,effect", "AC?,A1G,1"], ":2: wild_type: letter '\\?' at position 3"),
         (
@@ -116,6 +119,42 @@ def test_several_assays_in_one_table(tmp_path):
 def test_tables_that_are_refused(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         read_assays(write(tmp_path / "bad.csv", *lines))
+
+
+def test_rows_without_an_effect_are_left_out_and_counted(tmp_path):
+    path = write(
+        tmp_path / "dms.csv",
+        "assay,wild_type,variant,effect",
+        *("x,AC,A1G,", "x,,A1C,1", "x,,A1U,2", "x,,C2A,3", "x,,C2G,NA", "x,,C2U,NaN"),
+        *("y,GU,G1A,1", "y,,G1C,2", "y,,WT,3"),
+    )
+    assays = read_assays(path)
+    assert [(one.name, len(one.variants), one.num_unmeasured) for one in assays] == [
+        ("x", 3, 3),
+        ("y", 3, 0),
+    ]
+    assert [one.effect for one in assays[0].variants] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_damaged_table_is_named(tmp_path, pack):
+    rows = ["wild_type,variant,effect", *(f"{WILD},A1G,{number}" for number in range(2000))]
+    packed = pack("\n".join(rows).encode())
+    suffix = ".gz" if pack is gzip.compress else ".xz"
+    middle = len(packed) // 2
+    for damaged in (
+        packed[:middle],
+        packed[:middle] + bytes(20) + packed[middle + 20 :],
+        rows[0].encode(),
+    ):
+        path = tmp_path / f"dms.csv{suffix}"
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"dms.csv{suffix} cannot be read .* fetch it again"):
+            read_assays(path)
+    path = tmp_path / "latin.csv"
+    path.write_bytes("wild_type,variant,effect,\xe9".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin.csv cannot be read"):
+        read_assays(path)
 
 
 def test_missing_table(tmp_path):
