@@ -6,6 +6,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from .audit_report import ALL, THRESHOLDS
+from .leakage import CHANCE_NEARNESS, CHANCE_NT
 
 MAX_FAMILIES = 40
 BANDS = (
@@ -38,9 +39,11 @@ def _iter_page(report: dict[str, Any]) -> Iterator[str]:
         f"<p>Corpus of {report['corpus_records']:,} records. For each sequence of a benchmark its "
         "nearest record, both strands; nearness is identity times the share of the sequence that "
         f"the alignment spans. Shares count records whose alignment spans "
-        f"{report['coverage']:.0%} of the sequence or more. Found neighbours are a lower bound: "
-        "relatives that share no seed are missed, and of sequences under 25 nt only copies "
-        "and near ones count; the others are not searchable.</p>"
+        f"{report['coverage']:.0%} of the sequence or more. Without a neighbour (none) is what has "
+        "no record nearer than those that chance offers to random sequences of its length: "
+        f"{_list_bounds()}. Found neighbours are a lower bound: relatives that share no seed are "
+        "missed, and of sequences under 25 nt only those nearer than chance count; the others are "
+        "not searchable.</p>"
     )
     if not report["mmseqs"]:
         yield (
@@ -62,6 +65,11 @@ def _iter_page(report: dict[str, Any]) -> Iterator[str]:
     for reason in report["skipped"]:
         yield f"<p>skipped {escape(reason)}</p>"
     yield "</body></html>"
+
+
+def _list_bounds() -> str:
+    pairs = zip(CHANCE_NT, CHANCE_NEARNESS, strict=True)
+    return ", ".join(f"{nearness} at {nt} nt" for nt, nearness in pairs)
 
 
 def draw_bands(rows: Sequence[dict[str, Any]]) -> str:
@@ -147,9 +155,8 @@ def _count_bands(row: dict[str, Any]) -> list[int]:
     """Return how many sequences each of `BANDS` has; together all of them."""
     above = [row[f"identity_{t}"] for t in reversed(THRESHOLDS)]
     bands = [above[0], *(high - low for low, high in pairwise(above))]
-    rest = row["sequences"] - above[-1]
-    unsearched = min(row["not_searchable"], rest)
-    return [*bands, rest - unsearched, unsearched]
+    unsearched = row["not_searchable"]
+    return [*bands, row["sequences"] - above[-1] - unsearched, unsearched]
 
 
 def _iter_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .benchmarks import BenchmarkRecord
-from .leakage import FOUND_FROM, Corpus, Neighbours
+from .leakage import Corpus, Neighbours
 
 THRESHOLDS = (0.7, 0.8, 0.9, 1.0)
 ALL = "all"
@@ -52,8 +52,8 @@ def _summarise_group(
 ) -> dict[str, Any]:
     places, found = audited.places[members], audited.found
     status = audited.statuses[places]
-    identity = found.covered_identity[places]
-    is_near = found.nearness[places] >= FOUND_FROM
+    # What chance offers to a sequence that cannot be searched for is no relative of it.
+    identity = np.where(status == "not_searchable", 0, found.covered_identity[places])
     has_record = found.record[places] >= 0
     nearness = np.where(has_record, found.nearness[places], 0)
     grid = np.histogram2d(
@@ -69,7 +69,7 @@ def _summarise_group(
         "distinct": len(np.unique(places)),
         "identical": int(np.count_nonzero(found.is_identical[places])),
         **{f"identity_{t}": int(np.count_nonzero(identity >= t)) for t in THRESHOLDS},
-        "antisense": int(np.count_nonzero(found.is_reverse[places] & is_near)),
+        "antisense": int(np.count_nonzero(found.is_reverse[places] & (status == "found"))),
         "none": int(np.count_nonzero(status == "none")),
         "not_searchable": int(np.count_nonzero(status == "not_searchable")),
         "median_nearness": round(float(np.median(nearness)), 3),

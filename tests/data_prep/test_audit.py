@@ -10,6 +10,7 @@ import pytest
 
 from openrinalmo.data_prep import audit
 from openrinalmo.data_prep.audits.audit_lines import find_audit_line
+from openrinalmo.data_prep.audits.audit_page import _count_bands
 from openrinalmo.data_prep.audits.cmsearch import have_thresholds, label_families, read_best_models
 from openrinalmo.data_prep.inspection.identity import reverse_complement
 from openrinalmo.data_prep.mmseqs import find_mmseqs
@@ -138,6 +139,22 @@ def test_a_folder_of_structures_is_found_by_its_evaluation(planted, tmp_path):
     report = run(corpus, folder, tmp_path / "out", "--exact-only")
     assert [file["name"] for file in report["files"]] == ["x", "y", "z"]
     assert len(report["skipped"]) == 1
+
+
+@requires_mmseqs
+def test_chance_makes_no_relatives_of_short_sequences(tmp_path):
+    rng = random.Random(1)
+    records = [[(f"r{n}", draw_sequence(rng, 900), "x")] for n in range(200)]
+    corpus = write_tiny_data(tmp_path / "data", train=records[:150], validation=records[150:])
+    rows = [(f"q{n}", f"nt{nt}", draw_sequence(rng, nt)) for nt in (20, 60) for n in range(100)]
+    report = run(corpus, write_table(tmp_path / "bench.tsv", rows), tmp_path / "out")
+    found = {row["family"]: row for row in report["rows"]}
+    keys = ("identity_0.7", "antisense", "none", "not_searchable")
+    assert [found["nt20"][key] for key in keys] == [0, 0, 0, 100]
+    assert [found["nt60"][key] for key in keys[1:]] == [0, 100, 0]
+    table = read_rows(tmp_path / "out" / "neighbours.tsv")
+    assert sum(float(row["identity_at_coverage"] or 0) >= 0.7 for row in table[:100]) > 10
+    assert [sum(_count_bands(row)) for row in report["rows"]] == [200, 100, 100]
 
 
 def test_exact_only_needs_no_mmseqs(planted, tmp_path, monkeypatch, capsys):

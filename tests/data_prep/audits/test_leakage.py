@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from openrinalmo.data_prep.audits.contained import find_contained
-from openrinalmo.data_prep.audits.leakage import Corpus, find_neighbours, judge
+from openrinalmo.data_prep.audits.leakage import (
+    Corpus,
+    compute_found_from,
+    find_neighbours,
+    judge,
+)
 from openrinalmo.data_prep.audits.searching import SearchConfig
 from openrinalmo.data_prep.inspection.identity import reverse_complement
 from openrinalmo.data_prep.mmseqs import find_mmseqs
@@ -55,7 +60,7 @@ def test_each_planted_kind_is_found_for_what_it_is(tmp_path):
         [1, 1, 1, 1, 200 / (200 + len(strangers[0]))], abs=0.03
     )
     assert found.nearness[5] < 0.4
-    assert statuses[:5] == ["found"] * 5
+    assert statuses == ["found"] * 5 + ["none"]
     assert np.count_nonzero(found.covered_identity >= 0.8) == 4  # not the half
 
 
@@ -68,6 +73,40 @@ def test_relatives_are_found_down_to_three_quarters(tmp_path, identity, least):
     queries = [mutate(rng, original, identity=identity) for original in originals]
     found, _ = run(tmp_path, corpus, queries)
     assert np.count_nonzero(found.record == np.arange(30)) >= least
+
+
+@requires_mmseqs
+@pytest.mark.parametrize(("length", "identity"), [(40, 0.9), (60, 0.85), (120, 0.8), (400, 0.8)])
+def test_what_is_no_nearer_than_chance_is_no_neighbour(tmp_path, length, identity):
+    rng = random.Random(length)
+    records = [draw_sequence(rng, rng.randint(50, 500)) for _ in range(300)]
+    originals = [draw_sequence(rng, length) for _ in range(30)]
+    strangers = [draw_sequence(rng, length) for _ in range(300)]
+    relatives = [mutate(rng, original, identity=identity) for original in originals]
+    corpus = make_corpus(tmp_path / "data", records + originals)
+    found, statuses = run(tmp_path, corpus, strangers + relatives)
+    assert np.count_nonzero(found.record[:300] >= 0) > 200  # alignments that mean nothing
+    assert set(statuses[:300]) == {"none"}
+    assert statuses[300:].count("found") >= 28
+
+
+@requires_mmseqs
+def test_a_short_sequence_that_chance_could_give_is_not_searchable(tmp_path):
+    rng = random.Random(8)
+    records = [draw_sequence(rng, 300) for _ in range(30)]
+    corpus = make_corpus(tmp_path / "data", records)
+    short = records[3][100:122]
+    near = short[:11] + {"A": "C", "C": "G", "G": "U", "U": "A"}[short[11]] + short[12:]
+    far = records[5][50:61] + draw_sequence(rng, 11)
+    _, statuses = run(tmp_path, corpus, [short, near, far])
+    assert statuses == ["found", "found", "not_searchable"]
+
+
+def test_the_bound_falls_with_length_and_lets_every_copy_through():
+    bounds = compute_found_from(np.arange(1, 9_000))
+    assert (np.diff(bounds) <= 0).all()
+    assert (bounds[0], bounds[-1]) == (1, 0.3)
+    assert compute_found_from([50, 25, 120]).tolist() == pytest.approx([0.75, 0.9, 0.54])
 
 
 @requires_mmseqs
