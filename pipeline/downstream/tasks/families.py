@@ -64,7 +64,7 @@ def read_benchmark(
     `fold_file`, a published list of folds, leaves the RNAs that it names.
     """
     source = find_structures(data)
-    records = read_structures(source)
+    records = read_structures(source, require_families=True)
     if fold_file:
         records = _select_listed(records, fold_file)
     name = "sample" if data is None else source.name.partition(".")[0].partition("_")[0].lower()
