@@ -57,22 +57,28 @@ def find_in_folder(data: Path, pattern: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_structures(source: Path) -> list[StructureRecord]:
+def read_structures(source: Path, *, require_families: bool = False) -> list[StructureRecord]:
     """Every RNA of a file, a folder or a glob, in order; a bad record is an error that names it.
 
     A family is what the file says. Where it says none, a file of several RNAs is a family under
     the file's name, and a file of one RNA belongs to its folder; but where all these RNAs have ids
     as ArchiveII's, such as `5s_x` and `tRNA_y`, what these begin with is the family. RNAs without
     an id are called after their file, with their place in it where there are several.
+
+    Where `require_families`, an RNA without a family in a file that has them is an error, not one
+    of a family under the file's name.
     """
     records: list[StructureRecord] = []
     familyless: list[int] = []
+    unnamed: list[str] = []
     known: _Known = {}
     num_conflicts = 0
     for path in list_structure_files(source):
         raws = list(iter_raw_structures(path))
         if not raws:
             raise ValueError(f"{path} holds no RNA")
+        if any(raw.family for raw in raws):
+            unnamed += [f"{path}:{raw.line} ({raw.id})" for raw in raws if not raw.family]
         for raw, record in zip(raws, _iter_records(raws, path, source), strict=True):
             _check_new(known, record, path, raw)
             if not raw.family:
@@ -83,6 +89,11 @@ def read_structures(source: Path) -> list[StructureRecord]:
     if ARCHIVEII_FAMILIES.issuperset(prefixes):
         for index, family in zip(familyless, prefixes, strict=True):
             records[index] = replace(records[index], family=family)
+    elif require_families and unnamed:
+        raise ValueError(
+            f"{unnamed[0]} has no family, and others of the file have one; {len(unnamed)} are "
+            "without: fill them in, or take these RNAs out"
+        )
     if num_conflicts:
         logger.warning(
             "%s: %d pairs dropped: a base of theirs has another partner; kept is the pair both "

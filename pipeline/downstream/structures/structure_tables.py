@@ -11,7 +11,7 @@ from .dot_bracket import parse_dot_bracket
 from .raw_structure import RawStructure
 
 COLUMNS = ("id", "family", "sequence", "structure")
-"""Header of a structure table; `family` may be absent, and `partition` may stand beside."""
+"""Header of a structure table; `family` may be absent or empty, `partition` may stand beside."""
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "id": ("id", "name", "seq_id", "seqname"),
     "family": ("family", "rfam_id", "rfam_acc", "group"),
@@ -92,8 +92,8 @@ def _find_columns(header: Sequence[str], number: int) -> dict[str, int]:
 
 def _build(row: Mapping[str, str], number: int) -> RawStructure:
     name, sequence, structure = row["id"], row["sequence"], row["structure"]
-    if not (name and sequence and row.get("family", "-")):
-        raise ValueError(f"line {number} has an empty id, family or sequence")
+    if not (name and sequence):
+        raise ValueError(f"line {number} has an empty id or sequence")
     if len(sequence) != len(structure):
         raise ValueError(
             f"line {number} ({name}): {len(sequence)} nt but a structure of {len(structure)}"

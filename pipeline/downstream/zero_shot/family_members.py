@@ -34,7 +34,7 @@ def read_members(source: Path) -> list[FamilyMember]:
             columns = next(csv.reader([header], delimiter=mark), [])
             if "sequence" in columns:
                 return list(_iter_members(lines, source, columns, mark))
-    return [FamilyMember(one.family, one.sequence) for one in read_structures(source)]
+    return [FamilyMember(one.family, one.sequence) for one in read_structures(source, require_families=True)]
 
 
 def _iter_members(

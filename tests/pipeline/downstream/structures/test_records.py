@@ -35,7 +35,7 @@ def test_compressed(tmp_path, suffix, opener):
     ("lines", "message"),
     [
         ([LINE, ("y", "tRNA", "GGAA")], r"a\.tsv:3 has 3 columns, must be 4"),
-        ([("x", "", "GGAAACC", "((...))")], r"a\.tsv:2 has an empty id, family or sequence"),
+        ([("", "tRNA", "GGAAACC", "((...))")], r"a\.tsv:2 has an empty id or sequence"),
         ([LINE, LINE], r"a\.tsv:3 repeats the id 'x'"),
         ([("x", "tRNA", "GGAAACC", "((..))")], r"a\.tsv:2 \(x\): 7 nt but a structure of 6"),
         ([("x", "tRNA", "GGAAACC", "((....)")], r"a\.tsv:2 \(x\): .* position 1 of 7 is never"),
@@ -45,6 +45,21 @@ def test_compressed(tmp_path, suffix, opener):
 def test_bad_lines_are_named(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         read_structures(write_structures(tmp_path / "a.tsv", lines))
+
+
+def test_an_empty_family_is_like_none(tmp_path):
+    lines = [LINE, ("y", "", "GGAAACC", "((...))"), ("z", "", "GGAAAACC", "((....))")]
+    path = write_structures(tmp_path / "a.tsv", lines)
+    assert [record.family for record in read_structures(path)] == ["tRNA", "a", "a"]
+    with pytest.raises(ValueError, match=r"a\.tsv:3 \(y\) has no family, .* 2 are without"):
+        read_structures(path, require_families=True)
+    # Ids as ArchiveII's say it, and where no row has a family the file's name is one.
+    lines = [LINE, ("5s_y", "", "GGAAACC", "((...))")]
+    path = write_structures(tmp_path / "b.tsv", lines)
+    records = read_structures(path, require_families=True)
+    assert [record.family for record in records] == ["tRNA", "5s"]
+    path = write_structures(tmp_path / "c.tsv", [("y", "", "GGAAACC", "((...))")])
+    assert [one.family for one in read_structures(path, require_families=True)] == ["c"]
 
 
 def test_wrong_header(tmp_path):
