@@ -76,6 +76,11 @@ def _update(
     assert len(parts) == len(keys)
     places = find_rows(keys, old.keys)
     representatives, names, counts = _carry_over(places, _list_lengths(parts), old)
+    # A founder that is back goes to the cluster of its name: two must not be called the same.
+    heads = np.flatnonzero(representatives == np.arange(len(representatives)))
+    founders = find_rows(keys, names[heads])
+    is_back = (founders >= 0) & (representatives[founders] < 0)
+    representatives[founders[is_back]] = heads[is_back]
     is_settled = representatives >= 0
     representatives[~is_settled] = np.flatnonzero(~is_settled)
     local, report = _cluster_new(clusterer, parts, representatives, is_settled)

@@ -110,6 +110,22 @@ def test_a_name_outlives_its_founder(tmp_path, families):
 
 
 @requires_mmseqs
+def test_a_founder_that_is_back_goes_to_its_cluster_though_it_meets_no_criteria(tmp_path, families):
+    founder, member, other = (family[0].encode() for family in families[:3])
+    old = OldClusters(
+        keys=hash_all([member, other]),
+        representatives=np.arange(2),
+        names=hash_all([founder, other]),
+    )
+    after = order(s.decode() for s in (founder, member, other))
+    representatives, names, report = update(tmp_path / "new", after, old)
+    names_after = name_all(after, representatives, names)
+    assert names_after[founder] == names_after[member] == bytes(hash_all([founder])[0])
+    assert len(names) == len({bytes(name) for name in names}) == 2
+    assert report["new_clusters"] == 0
+
+
+@requires_mmseqs
 def test_antisense_of_an_old_cluster_founds_its_own(tmp_path, families):
     before = order(families[0])
     complement = str.maketrans("ACGU", "UGCA")
