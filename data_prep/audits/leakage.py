@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..inspection.identity import reverse_complement
@@ -105,9 +105,9 @@ def find_neighbours(
     return found
 
 
-def compute_found_from(lengths_nt: ArrayLike) -> NDArray[np.float64]:
+def compute_found_from(lengths_nt: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
     """Return from which nearness on a record is no chance one, for sequences of some lengths."""
-    return np.interp(lengths_nt, CHANCE_NT, CHANCE_NEARNESS)
+    return np.interp(np.asarray(lengths_nt, float), CHANCE_NT, CHANCE_NEARNESS)
 
 
 def judge(
