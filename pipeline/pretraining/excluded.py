@@ -10,7 +10,7 @@ Excluded = dict[str, Any]
 
 def read_excluded(manifest: Mapping[str, Any]) -> Excluded | None:
     """Return what the data of a manifest was made without; None is nothing."""
-    report = manifest["exclusion"]
+    report = manifest.get("exclusion")
     if report is None:
         return None
     return {
