@@ -26,6 +26,14 @@ except ModuleNotFoundError as error:
 
 logger = logging.getLogger("openrinalmo")
 
+OPTION_TASKS = {
+    "folds": (FAMILIES,),
+    "test": ("out-of-family",),
+    "assays": ("mutation-effects",),
+    "heads": (FAMILIES, "intra-family", "out-of-family"),
+}
+"""Tasks that read an option; given for none of those that are named it would do nothing."""
+
 
 def main() -> None:
     """Parse, evaluate task by task, print the summary and where everything lies."""
@@ -83,6 +91,12 @@ def _choose_tasks(arguments: argparse.Namespace) -> list[str]:
     if names == ["all"]:
         names = list_all(arguments.data)
     check_names(names)
+    for option, tasks in OPTION_TASKS.items():
+        if vars(arguments)[option] and not set(tasks) & set(names):
+            raise ValueError(
+                f"--{option} is of {' and '.join(tasks)}, not of {', '.join(names)}: name its "
+                f"task in --tasks, or leave --{option} out"
+            )
     if arguments.settings and len(names) > 1:
         raise ValueError(
             f"settings {' '.join(arguments.settings)} are of one task, but {len(names)} are named; "

@@ -20,19 +20,29 @@ from .structure_folds.evaluate import evaluate_benchmark
 from .structure_folds.folds import Benchmark
 from .structure_folds.structure_config import StructureConfig
 from .structure_folds.structure_report import build_structure_report
+from .structures.records import describe_structures_lack
 from .task_report import TaskReport, read_task_report, write_task_report
 from .tasks.classification import ClassificationTask
 from .tasks.embeddings import build_embeddings_config, evaluate_embeddings
 from .tasks.families import build_families_config, read_benchmark
-from .tasks.intra_family import build_intra_family_config, read_intra_family
+from .tasks.intra_family import (
+    build_intra_family_config,
+    describe_intra_family_lack,
+    read_intra_family,
+)
 from .tasks.mutation_effects import build_mutation_effects_config, evaluate_mutation_effects
-from .tasks.out_of_family import build_out_of_family_config, read_out_of_family
+from .tasks.out_of_family import (
+    build_out_of_family_config,
+    describe_out_of_family_lack,
+    read_out_of_family,
+)
 from .tasks.ribosome_load import RibosomeLoadTask
 from .tasks.splice import SpliceTask
 from .tasks.zero_shot_structure import (
     build_zero_shot_structure_config,
     evaluate_zero_shot_structure,
 )
+from .zero_shot.family_members import describe_members_lack
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +218,31 @@ ALTERNATIVES = ("ribosome-load-published", "classification-sample")
 
 
 def list_all(data: Path | None) -> list[str]:
-    """The names that `all` stands for, with a data folder and without one."""
+    """The names that `all` stands for: tasks that the sample, or `data`, has something for.
+
+    Why others are left out is logged; data for none is an error.
+    """
     if data is None:
         return list(WITHOUT_DATA)
-    return [name for name in TASKS if name not in ALTERNATIVES]
+    lacks = {name: _describe_lack(name, data) for name in TASKS if name not in ALTERNATIVES}
+    if all(lacks.values()):
+        raise FileNotFoundError(f"{data} has data for no task; for {FAMILIES}: {lacks[FAMILIES]}")
+    for name, lack in lacks.items():
+        if lack:
+            logger.warning("%s is left out of `all`: %s", name, lack)
+    return [name for name, lack in lacks.items() if not lack]
+
+
+def _describe_lack(name: str, data: Path) -> str:
+    """What `data` lacks for a task, without reading it; empty where it has that."""
+    if name in SEQUENCE_TASKS:
+        return SEQUENCE_TASKS[name]().describe_lack(data)
+    return _STRUCTURE_LACKS.get(name, describe_structures_lack)(data)
+
+
+_STRUCTURE_LACKS: Mapping[str, Callable[[Path], str]] = {
+    "intra-family": describe_intra_family_lack,
+    "out-of-family": describe_out_of_family_lack,
+    "embeddings": describe_members_lack,
+}
+"""Of tasks that read other structures than `families` does, or read them otherwise."""

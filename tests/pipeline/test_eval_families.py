@@ -9,6 +9,7 @@ import pytest
 from support.families import build_lines, write_checkpoint, write_structures
 
 ENTRY = Path(__file__).resolve().parents[2] / "pipeline" / "eval_families.py"
+TWICE = ("--test", "A=x.dbn", "--test", "A=y.dbn")
 SMALL = ("systems=pretrained,one-hot", "fit.head_steps=2", "workers=1", "device=cpu")
 
 
@@ -77,11 +78,25 @@ def test_several_tasks_make_one_scorecard(tmp_path):
         (("--checkpoint", "run", "--tasks", "families,families"), "name each task once"),
         (("--checkpoint", "run", "--tasks", "all", "seed=1"), "settings seed=1 are of one task"),
         (("--checkpoint", "run", "--tasks", "splice-donor"), "splice-donor needs data=FOLDER"),
-        (("--checkpoint", "run", "--test", "mine"), "--test 'mine' must be NAME=PATH"),
         (
-            ("--checkpoint", "run", "--test", "A=x.dbn", "--test", "A=y.dbn"),
+            ("--checkpoint", "run", "--tasks", "out-of-family", "--test", "mine"),
+            "--test 'mine' must be NAME=PATH",
+        ),
+        (
+            ("--checkpoint", "run", "--tasks", "out-of-family", *TWICE),
             "--test 'A=y.dbn' repeats the name A, which is x.dbn",
         ),
+        (("--checkpoint", "run", *TWICE), "--test is of out-of-family, not of families: name its"),
+        (("--checkpoint", "run", "--assays", "x.csv"), "--assays is of mutation-effects, not of"),
+        (
+            ("--checkpoint", "run", "--tasks", "embeddings", "--folds", "tRNA"),
+            "--folds is of families, not of embeddings",
+        ),
+        (
+            ("--checkpoint", "run", "--tasks", "embeddings", "--heads", "heads"),
+            "--heads is of families and intra-family and out-of-family, not of embeddings",
+        ),
+        (("--checkpoint", "run", "--tasks", "all", "--data", "no"), "no has data for no task"),
     ],
 )
 def test_mistakes_end_in_one_clear_line(tmp_path, arguments, message):

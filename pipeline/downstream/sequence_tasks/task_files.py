@@ -18,6 +18,13 @@ def find_files(data: Path, folder: str, pattern: str) -> list[Path]:
     return sorted([*data.glob(pattern), *(data / folder).glob(pattern)])
 
 
+def describe_lack(data: Path, folder: str, *patterns: str) -> str:
+    """What `data` lacks: a file of one of the `patterns`; empty where there is one."""
+    if data.is_dir() and any(find_files(data, folder, pattern) for pattern in patterns):
+        return ""
+    return f"{data} holds no {' or '.join(patterns)}, in it or in {folder}/"
+
+
 def find_file(data: Path, folder: str, pattern: str) -> Path:
     """The one file that matches `pattern`."""
     found = find_files(data, folder, pattern)

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 ARCHIVEII = "archiveII*.tsv*"
 """ArchiveII's file, in a data folder or in `structure/` inside it."""
+BENCHMARK_FOLDERS = ("structure", "splice", "mrl", "classification")
+"""What folders of benchmarks are called in a data folder."""
 ARCHIVEII_FAMILIES = frozenset(
     {"5s", "16s", "23s", "grp1", "grp2", "RNaseP", "srp", "telomerase", "tmRNA", "tRNA"}
 )
@@ -40,10 +42,31 @@ _Known = dict[tuple[str, str], tuple[str, StructureRecord]]
 
 
 def find_structures(data: Path | None) -> Path:
-    """What `data` means: the sample for None, ArchiveII in a folder, or the path itself."""
+    """What `data` means: the sample for None, ArchiveII in a folder, or the path itself.
+
+    A folder with folders of benchmarks inside it is not read as a set of structures.
+    """
     if data is None:
         return SAMPLE_STRUCTURES
-    return find_in_folder(data, ARCHIVEII) or data
+    found = find_in_folder(data, ARCHIVEII)
+    if found is None and any((data / name).is_dir() for name in BENCHMARK_FOLDERS):
+        raise FileNotFoundError(f"{data} holds no {ARCHIVEII}, in it or in structure/")
+    return found or data
+
+
+def describe_structures_lack(data: Path) -> str:
+    """What keeps `find_structures(data)` from being read; empty where nothing is seen to.
+
+    ArchiveII is taken as it is; of a set of files each is read as far as its first RNA.
+    """
+    try:
+        source = find_structures(data)
+        for path in list_structure_files(source) if source == data else ():
+            if next(iter_raw_structures(path), None) is None:
+                return f"{path} holds no RNA"
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def find_in_folder(data: Path, pattern: str) -> Path | None:

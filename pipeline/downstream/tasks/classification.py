@@ -20,7 +20,7 @@ from ..fitting.regime_config import RegimeConfig
 from ..sequence_tasks.near_duplicates import find_near
 from ..sequence_tasks.sequence_metrics import score_classes
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, hash_each
+from ..sequence_tasks.task_files import describe_lack, find_file, hash_each
 from ..task_report import PublishedScore
 from .classification_files import (
     MIN_MEMBERS,
@@ -54,6 +54,13 @@ TITLES: dict[Source, str] = {
     "rfam-family": "Rfam families",
     "rfam-type": "Rfam RNA types",
 }
+FILES: dict[Source, tuple[str, str]] = {
+    "nrc13": ("classification", "nrc_13class*.tsv*"),
+    "riboswitch32": ("classification", "riboswitch32*.tsv*"),
+    "rfam-family": ("structure", "rfam*seed*.tsv*"),
+    "rfam-type": ("structure", "rfam*seed*.tsv*"),
+}
+"""Folder and file of each source that is not embedded."""
 NO_NEAR = "without near copies"
 
 
@@ -78,21 +85,24 @@ class ClassificationTask:
         self.name = f"classification-{source}"
         self.title = TITLES[source]
 
+    def describe_lack(self, data: Path) -> str:
+        """Say which file is not there."""
+        return "" if self.source == "sample" else describe_lack(data, *FILES[self.source])
+
     def read(self, data: Path | None) -> TaskData:
         """Read the source below `data`; `sample` is embedded and needs none."""
         if self.source == "sample":
             path, rows = SAMPLE_FASTA, read_sample(SAMPLE_FASTA)
         elif data is None:
             raise ValueError(f"{self.name} needs data=FOLDER; classification-sample needs none")
-        elif self.source == "nrc13":
-            path = find_file(data, "classification", "nrc_13class*.tsv*")
-            rows = read_nrc(path)
-        elif self.source == "riboswitch32":
-            path = find_file(data, "classification", "riboswitch32*.tsv*")
-            rows = read_riboswitches(path)
         else:
-            path = find_file(data, "structure", "rfam*seed*.tsv*")
-            rows = read_rfam(path, by_type=self.source == "rfam-type")
+            path = find_file(data, *FILES[self.source])
+            if self.source == "nrc13":
+                rows = read_nrc(path)
+            elif self.source == "riboswitch32":
+                rows = read_riboswitches(path)
+            else:
+                rows = read_rfam(path, by_type=self.source == "rfam-type")
         # The published 13 classes come with their copies; elsewhere a copy says nothing new.
         kept, notes = (rows, []) if self.source == "nrc13" else drop_copies(rows)
         kept, more = drop_small(kept, by_group=self.source == "rfam-type")

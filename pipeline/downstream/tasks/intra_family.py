@@ -4,7 +4,12 @@ from pathlib import Path
 
 from ..structure_folds.folds import Benchmark
 from ..structure_folds.structure_config import StructureConfig, build_config
-from ..structures.records import find_in_folder, find_structures, hash_structures
+from ..structures.records import (
+    describe_structures_lack,
+    find_in_folder,
+    find_structures,
+    hash_structures,
+)
 from .structure_splits import PRESETS, build_split_folds, read_split_set, split_at_random
 
 BPRNA = "bprna*TR0*.tsv*"
@@ -18,12 +23,17 @@ def build_intra_family_config(preset: str) -> StructureConfig:
     return build_config(PRESETS, preset)
 
 
+def describe_intra_family_lack(data: Path) -> str:
+    """What keeps a set from being read; empty where nothing is seen to."""
+    return "" if find_in_folder(data, BPRNA) else describe_structures_lack(data)
+
+
 def read_intra_family(data: Path | None, config: StructureConfig) -> Benchmark:
-    """BpRNA of a data folder, a user's set, or the sample, split by partition or else at random.
+    """BpRNA of a data folder, else what `find_structures` finds, by partition or else at random.
 
     A set with partitions has a column for them, or the folders TR0, VL0 and TS0.
     """
-    source = find_structures(None) if data is None else find_in_folder(data, BPRNA) or data
+    source = (data and find_in_folder(data, BPRNA)) or find_structures(data)
     name = "sample" if data is None else source.name.partition(".")[0].lower()
     split = read_split_set(source, name)
     notes: tuple[str, ...] = ()

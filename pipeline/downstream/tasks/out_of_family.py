@@ -21,6 +21,28 @@ def build_out_of_family_config(preset: str) -> StructureConfig:
     return build_config(PRESETS, preset)
 
 
+def describe_out_of_family_lack(data: Path) -> str:
+    """Say that no published pair of sets is in `data`; empty where one is."""
+    if _find_pairs(data):
+        return ""
+    return (
+        f"{data} holds neither {BPRNA} with {BPRNA_NEW} nor {RIVAS_TRAIN} with {RIVAS_TEST}; "
+        "give tests=NAME:PATH"
+    )
+
+
+def _find_pairs(data: Path) -> list[tuple[Path, Path, str]]:
+    """What to fit on and to test on, and what the test set is called."""
+    found = [
+        (find_in_folder(data, fitted_on), find_in_folder(data, tested), name)
+        for fitted_on, tested, name in (
+            (BPRNA, BPRNA_NEW, "bpRNA-new"),
+            (RIVAS_TRAIN, RIVAS_TEST, "TestSetA"),
+        )
+    ]
+    return [(first, second, name) for first, second, name in found if first and second]
+
+
 def read_out_of_family(
     data: Path | None,
     config: StructureConfig,
@@ -54,20 +76,12 @@ def read_out_of_family(
             "nothing to test on: give tests=NAME:PATH, or a data folder with bpRNA and bpRNA-new "
             "or with Rivas' TrainSetA and TestSetA"
         )
+    elif lack := describe_out_of_family_lack(data):
+        raise FileNotFoundError(lack)
     else:
-        for fitted_on, tested, name in (
-            (BPRNA, BPRNA_NEW, "bpRNA-new"),
-            (RIVAS_TRAIN, RIVAS_TEST, "TestSetA"),
-        ):
-            first, second = find_in_folder(data, fitted_on), find_in_folder(data, tested)
-            if first and second:
-                split = read(first, first.name.partition(".")[0])
-                splits.append(replace(split, tests={name: read(second, name).train}))
-        if not splits:
-            raise FileNotFoundError(
-                f"{data} holds neither {BPRNA} with {BPRNA_NEW} nor {RIVAS_TRAIN} with "
-                f"{RIVAS_TEST}; give tests=NAME:PATH"
-            )
+        for first, second, name in _find_pairs(data):
+            split = read(first, first.name.partition(".")[0])
+            splits.append(replace(split, tests={name: read(second, name).train}))
     records, folds, notes = build_split_folds(splits, config)
     return Benchmark(
         task="out-of-family",

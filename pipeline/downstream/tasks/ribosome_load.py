@@ -19,7 +19,14 @@ from ..fitting.unfreezing import UnfreezingConfig
 from ..sequence_tasks.overlapping import group_overlapping
 from ..sequence_tasks.sequence_metrics import score_regression
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, find_files, hash_each, iter_rows, read_sequence
+from ..sequence_tasks.task_files import (
+    describe_lack,
+    find_file,
+    find_files,
+    hash_each,
+    iter_rows,
+    read_sequence,
+)
 from ..task_report import PublishedScore
 from .task import Example, Split, TaskData
 
@@ -32,6 +39,7 @@ MIN_SHARED_NT = 20
 """UTRs that share so many letters in a row are one group: half the 16-mers of the shortest UTR."""
 TESTED_PER_LENGTH = 100
 MIN_READS = 10
+SAMPLE_FILE = "mrl_sample2019.tsv*"
 PUBLISHED_FILE = "GSM4084997_varying_length_25to100.csv*"
 PUBLISHED_FIT = RegimeConfig(
     optimizer="adam",
@@ -67,6 +75,10 @@ class RibosomeLoadTask:
         self.title = "Mean ribosome load"
         self.published = _list_published_scores()
 
+    def describe_lack(self, data: Path) -> str:
+        """Say which files are not there."""
+        return describe_lack(data, "mrl", SAMPLE_FILE, PUBLISHED_FILE)
+
     def read(self, data: Path | None) -> TaskData:
         """Read the published file where `data` has it, else the 50-mers; no sample."""
         if data is None:
@@ -78,7 +90,7 @@ class RibosomeLoadTask:
             examples, notes = read_published(path)
             name = "gse114002"
         else:
-            path = find_file(data, "mrl", "mrl_sample2019.tsv*")
+            path = find_file(data, "mrl", SAMPLE_FILE)
             examples, notes = read_sample2019(path)
             name = "sample2019-50mers"
         return TaskData(name=name, sources=hash_each([path]), examples=examples, notes=tuple(notes))

@@ -19,7 +19,7 @@ from ..fitting.regime_config import RegimeConfig
 from ..sequence_tasks.overlapping import group_overlapping
 from ..sequence_tasks.sequence_metrics import score_binary
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
-from ..sequence_tasks.task_files import find_file, find_files, hash_each
+from ..sequence_tasks.task_files import describe_lack, find_file, find_files, hash_each
 from ..task_report import PublishedScore
 from .splice_files import (
     EIE_SPECIES,
@@ -37,6 +37,7 @@ from .splice_files import (
 )
 from .task import Example, Split, TaskData
 
+HUMAN_FILE = "human_arabidopsis_602nt*.tsv*"
 VALIDATION_FRACTION = 0.1
 MIN_SHARED_NT = 64
 """Windows that share so many letters in a row are one group.
@@ -79,6 +80,10 @@ class SpliceTask:
         self.name = f"splice-{site}"
         self.title = f"Splice sites: {site}"
 
+    def describe_lack(self, data: Path) -> str:
+        """Say which files are not there; the published layout is not looked at closely."""
+        return "" if find_published(data) else describe_lack(data, "splice", HUMAN_FILE)
+
     def read(self, data: Path | None) -> TaskData:
         """Read the windows below `data`; the embedded sample has none."""
         if data is None:
@@ -92,7 +97,7 @@ class SpliceTask:
             files = [path for listed in parts.values() for path, _ in listed]
             name = "spliceator"
         else:
-            human = find_file(data, "splice", "human_arabidopsis_602nt*.tsv*")
+            human = find_file(data, "splice", HUMAN_FILE)
             introns = find_files(data, "splice", "korf_eie.*.txt*")
             windows = read_human(human, self.site)
             windows = Windows(list(_add_short(windows.examples)), windows.notes)

@@ -75,6 +75,10 @@ class SequenceTask(Protocol):
     primary_metric: str
     published: tuple[PublishedScore, ...]
 
+    def describe_lack(self, data: Path) -> str:
+        """Say which files `data` lacks for `read`, without reading; empty where it has them."""
+        ...
+
     def read(self, data: Path | None) -> TaskData:
         """Read the benchmark's files below a folder, or what the embedded sample offers."""
         ...

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..structures.records import read_structures
+from ..structures.records import describe_structures_lack, read_structures
 from ..structures.structure_files import open_text
 
 FAMILY_COLUMNS = ("family", "rfam_id", "rfam_acc", "class", "label")
@@ -22,19 +22,35 @@ class FamilyMember(NamedTuple):
     sequence: str
 
 
+def describe_members_lack(data: Path) -> str:
+    """What keeps RNAs from being read; empty where nothing is seen to."""
+    return "" if data.is_file() and _read_header(data)[0] else describe_structures_lack(data)
+
+
 def read_members(source: Path) -> list[FamilyMember]:
     """RNAs of a table with a header, tabs or commas, or of any structure files.
 
     A table needs a `sequence` and one of `FAMILY_COLUMNS`, and no structure.
     """
     if source.is_file():
-        with open_text(source) as lines:
-            header = lines.readline().rstrip("\r\n")
-            mark = "\t" if "\t" in header else ","
-            columns = next(csv.reader([header], delimiter=mark), [])
-            if "sequence" in columns:
+        columns, mark = _read_header(source)
+        if columns:
+            with open_text(source) as lines:
+                next(lines)
                 return list(_iter_members(lines, source, columns, mark))
-    return [FamilyMember(one.family, one.sequence) for one in read_structures(source, require_families=True)]
+    return [
+        FamilyMember(one.family, one.sequence)
+        for one in read_structures(source, require_families=True)
+    ]
+
+
+def _read_header(path: Path) -> tuple[list[str], str]:
+    """Columns of a table with a `sequence`, none of another file, and what separates them."""
+    with open_text(path) as lines:
+        header = lines.readline().rstrip("\r\n")
+    mark = "\t" if "\t" in header else ","
+    columns = next(csv.reader([header], delimiter=mark), [])
+    return (columns if "sequence" in columns else []), mark
 
 
 def _iter_members(

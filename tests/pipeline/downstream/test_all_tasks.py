@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,11 @@ from openrinalmo.pipeline.downstream.all_tasks import (
 )
 from openrinalmo.pipeline.downstream.reports.scorecard_files import write_scorecard
 from openrinalmo.pipeline.downstream.task_report import read_task_report
+from openrinalmo.pipeline.downstream.tasks.intra_family import read_intra_family
 from support.corpora import make_corpus
-from support.families import write_checkpoint
+from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
+from support.sequence_tasks import write_loads, write_splice
+from support.shared import SHARED, requires_shared
 from support.task_reports import build_report, build_score
 
 
@@ -30,11 +32,58 @@ def test_a_task_of_sequences_bears_the_name_it_is_asked_by(name):
     assert SEQUENCE_TASKS[name]().name == name
 
 
-def test_all_is_every_task_but_the_alternatives():
-    assert set(list_all(Path("data"))) | set(ALTERNATIVES) == set(TASKS)
-    assert not set(list_all(Path("data"))) & set(ALTERNATIVES)
+OF_STRUCTURES = [
+    *("families", "intra-family", "zero-shot-structure", "mutation-effects", "embeddings")
+]
+
+
+def test_all_without_data_is_what_the_sample_has():
     assert list_all(None) == list(WITHOUT_DATA)
     check_names(list_all(None))
+
+
+@requires_shared("data/structure/archiveII_3966.tsv.xz", "data/splice", "data/mrl")
+def test_all_is_every_task_but_the_alternatives_where_the_folder_has_all():
+    names = list_all(SHARED / "data")
+    assert names == [name for name in TASKS if name not in ALTERNATIVES]
+    check_names(names)
+
+
+def test_all_is_what_the_folder_has_data_for_and_the_rest_is_logged(tmp_path, caplog):
+    write_splice(tmp_path)
+    write_loads(tmp_path)
+    names = ["splice-donor", "splice-acceptor", "ribosome-load"]
+    assert list_all(tmp_path) == names
+    logged = {record.args[0]: record.args[1] for record in caplog.records}
+    assert logged["families"] == f"{tmp_path} holds no archiveII*.tsv*, in it or in structure/"
+    assert "holds neither bprna" in logged["out-of-family"]
+    assert (
+        "holds no nrc_13class*.tsv*, in it or in classification/" in logged["classification-nrc13"]
+    )
+    assert {*logged, *names, *ALTERNATIVES} == set(TASKS)
+
+    (tmp_path / "structure").mkdir()
+    write_structures(tmp_path / "structure" / "archiveII_toy.tsv", build_lines())
+    folds = "fold_name,fold_number,partition,id\nshort,0,test,short-0\n"
+    (tmp_path / "structure" / "sinclab_archiveII_fam_folds.csv").write_text(folds)
+    assert sorted(list_all(tmp_path)) == sorted([*OF_STRUCTURES, *names])
+    assert read_intra_family(tmp_path, build_toy_config()).name == "archiveii_toy"
+    # A file that is damaged is there: its task is to say so, not to be left out.
+    (tmp_path / "structure" / "archiveII_toy.tsv").write_text("?")
+    assert "families" in list_all(tmp_path)
+    (tmp_path / "structure" / "archiveII_toy.tsv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no archiveII\*\.tsv\*, in it or"):
+        read_intra_family(tmp_path, build_toy_config())
+
+
+def test_a_file_or_a_folder_of_structures_is_data_of_tasks_of_structures(tmp_path):
+    mine = write_structures(tmp_path / "mine.tsv", build_lines())
+    assert list_all(mine) == list_all(tmp_path) == OF_STRUCTURES
+    members = tmp_path / "members.csv"
+    members.write_text("sequence,family\nACGU,x\n")
+    assert list_all(members) == ["embeddings"]
+    with pytest.raises(FileNotFoundError, match="nowhere has data for no task; .* no data at"):
+        list_all(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("names", [[], ["families", "families"], ["Families"], ["all"]])
