@@ -1,8 +1,8 @@
 """Clusters of RNAs too short for MMseqs2's 17-mers: ungapped overlaps with few mismatches.
 
 Greedy by length, then by position: a sequence joins the first representative that it matches, else
-becomes one. Any two that match share an exact word between their mismatches (pigeonhole), so that
-words find all pairs, and the result is the one that comparing everything would give.
+becomes one. Any two that match share a word with gaps where their mismatches are (`spaced_words`),
+so that words find all pairs, and the result is the one that comparing everything would give.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alignment import Criteria
-from .kmers import number_kmers
+from .spaced_words import Pattern, choose_pattern, number_words
 
 _MAX_HITS = 1 << 22
 _MAX_NT = 63
@@ -88,35 +88,24 @@ class _Search:
         for head_length, heads in classes.items():
             for length, members in classes.items():
                 if length <= head_length and (overlaps := self._list_overlaps(head_length, length)):
-                    self._join(heads, members, self._choose_word(overlaps))
+                    self._join(heads, members, choose_pattern(overlaps))
         return self.heads
 
-    def _list_overlaps(self, head_length: int, length: int) -> list[int]:
-        """Return the overlaps of a head and a member that cover enough."""
+    def _list_overlaps(self, head_length: int, length: int) -> dict[int, int]:
+        """Return the overlaps of a head and a member that cover enough, and their mismatches."""
         least = self.criteria.coverage * length - 1e-9
-        return [
-            overlap
+        return {
+            overlap: int(self._allow(np.array(overlap)))
             for overlap in range(1, length + 1)
             if overlap >= least and self.criteria.are_covered(overlap, overlap, head_length, length)
-        ]
-
-    def _choose_word(self, overlaps: list[int]) -> int:
-        """Return the longest word that every allowed overlap is sure to share."""
-        return min(
-            16,
-            *(
-                -(-(overlap - mismatches) // (mismatches + 1))
-                for overlap in overlaps
-                for mismatches in [int(self._allow(np.array(overlap)))]
-            ),
-        )
+        }
 
     def _allow(self, overlap: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the most mismatches that an overlap may have."""
         by_identity = np.floor((1 - self.criteria.min_seq_id) * overlap + 1e-9).astype(np.int64)
         return np.minimum(by_identity, self.config.max_mismatches)
 
-    def _join(self, heads: NDArray[np.int64], members: NDArray[np.int64], k: int) -> None:
+    def _join(self, heads: NDArray[np.int64], members: NDArray[np.int64], word: Pattern) -> None:
         """Join free members to the first head that they match; a joined head takes none."""
         waiting = heads
         while len(waiting):
@@ -124,9 +113,9 @@ class _Search:
             waiting = waiting[self.heads[waiting] == waiting]
             if not len(members) or not len(waiting):
                 return
-            codes, owners, places = self._index(members, k)
+            codes, owners, places = self._index(members, word)
             done = 0
-            for block, pairs in self._iter_pairs(waiting, codes, owners, places, k):
+            for block, pairs in self._iter_pairs(waiting, codes, owners, places, word):
                 self._take(*pairs)
                 done = block
                 if 2 * np.count_nonzero(self.is_free[members]) < len(members):
@@ -139,11 +128,11 @@ class _Search:
         codes: NDArray[np.uint32],
         owners: NDArray[np.int64],
         places: NDArray[np.int64],
-        k: int,
+        word: Pattern,
     ) -> Iterator[tuple[int, tuple[NDArray[np.int64], NDArray[np.int64]]]]:
         """Yield matching heads and members, some heads at a time, and how many heads are done."""
-        head_codes, head_owners, head_places = self._index(heads, k, in_order=True)
-        low, hits = _find_runs(codes, head_codes, k)
+        head_codes, head_owners, head_places = self._index(heads, word, in_order=True)
+        low, hits = _find_runs(codes, head_codes, len(word))
         rows = np.searchsorted(heads, head_owners)  # heads are places, in order
         total = np.cumsum(np.bincount(rows, hits, minlength=len(heads)))
         start = 0
@@ -193,16 +182,18 @@ class _Search:
                 self.is_free[taken] = False
 
     def _index(
-        self, places: NDArray[np.int64], k: int, *, in_order: bool = False
+        self, places: NDArray[np.int64], word: Pattern, *, in_order: bool = False
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
         """Return the words of sequences of one length, whose they are and where they start."""
-        width = int(self.lengths[places[0]]) + 1
-        letters = self._letters[self._starts[places, None] + np.arange(width)].ravel()
-        codes, is_word = number_kmers(letters, k)
-        where = np.flatnonzero(is_word)
+        length = int(self.lengths[places[0]])
+        letters = self._letters[self._starts[places, None] + np.arange(length)]
+        codes, is_word = number_words(letters, word)
+        rows, starts = np.nonzero(is_word)
+        codes = codes[rows, starts]
         if not in_order:
-            where = where[np.argsort(codes[where], kind="stable")]
-        return codes[where], places[where // width], where % width
+            order = np.argsort(codes, kind="stable")
+            codes, rows, starts = codes[order], rows[order], starts[order]
+        return codes, places[rows], starts
 
     def _build_masks(self) -> NDArray[np.uint64]:
         """Return bits of the places of A, C, G and U: sequences, 4."""
@@ -223,7 +214,10 @@ def _find_runs(
     """Return where each wanted word's run begins among the sorted codes, and how long it is."""
     if 4**k > 16 * len(wanted):
         low = np.searchsorted(codes, wanted)
-        return low, np.searchsorted(codes, wanted, side="right") - low
+        sizes = np.zeros(len(wanted), np.int64)
+        there = np.flatnonzero(np.append(codes, 0)[low] == wanted)
+        sizes[there] = np.searchsorted(codes, wanted[there], side="right") - low[there]
+        return low, sizes
     # For many words a table of all is read faster than the codes are searched.
     sizes = np.bincount(codes, minlength=4**k)
     return (np.cumsum(sizes) - sizes)[wanted], sizes[wanted]

@@ -21,10 +21,13 @@ MAX_DOUBTFUL_NT = 1_000
 """Longer pairs are never aligned: their counts decide, and alignments cost letters squared."""
 JOIN_K = 14
 JOIN_CANDIDATES = 3
+JOIN_MAX_COPIES = 256
+"""A 14-mer that lone sequences have more often tells nothing: by poly-A tails all are pairs."""
 _K = 8
 _CHUNK_PAIRS = 256
 _CHUNK_LETTERS = 1 << 18
 _JOIN_LETTERS = 1 << 16
+_JOIN_PAIRS = 1 << 20
 _FILTER_K = 12
 _FILTER_MASK = np.uint32(4**_FILTER_K - 1)
 _REVERSE = build_reverse_complements(_K)
@@ -72,8 +75,8 @@ def find_forward_representatives(
 ) -> NDArray[np.int64]:
     """Return for each lone sequence a representative that it matches forward, or -1.
 
-    Candidates share the most 14-mers with it; of equals the first. Anything longer than 1,000 nt
-    is left alone.
+    Candidates share the most 14-mers with it, those left out that lone sequences have more than
+    `JOIN_MAX_COPIES` times; of equals the first. Anything longer than 1,000 nt is left alone.
     """
     found = np.full(len(lone), -1)
     short = np.flatnonzero(file.lengths[lone] <= MAX_DOUBTFUL_NT)
@@ -173,12 +176,15 @@ def _find_candidates(
     codes, owners = _gather_kmers(file, lone, JOIN_K)
     order = np.argsort(codes, kind="stable")
     codes, owners = codes[order], owners[order]
+    _, places, copies = np.unique(codes, return_inverse=True, return_counts=True)
+    is_telling = copies[places] <= JOIN_MAX_COPIES
+    codes, owners = codes[is_telling], owners[is_telling]
     is_wanted = np.zeros(4**_FILTER_K, bool)
     is_wanted[codes & _FILTER_MASK] = True
     wanted_bits = np.packbits(is_wanted, bitorder="little")  # stays in the cache
     place_of = np.full(len(file), -1)
     place_of[heads] = np.arange(len(heads))
-    rows = [np.empty((3, 0), np.int64)]
+    kept = [np.empty((3, 0), np.int64)]
     start = 0
     while start < len(file) and len(codes):
         # Records as they lie in the file, others among them: to gather letters takes longer.
@@ -197,14 +203,21 @@ def _find_candidates(
         keys = owners[hits] * len(heads) + np.repeat(places, high - low)
         keys, counts = np.unique(keys, return_counts=True)
         sequence, head = np.divmod(keys, len(heads))
-        rows.append(np.stack([sequence, -counts, head]))
+        kept.append(_keep_best([np.stack([sequence, -counts, head])]))
+        if sum(pairs.shape[1] for pairs in kept[1:]) > max(_JOIN_PAIRS, kept[0].shape[1]):
+            kept = [_keep_best(kept)]
         start = stop
-    sequence, negative_count, head = np.concatenate(rows, axis=1)
-    order = np.lexsort((head, negative_count, sequence))
-    sequence, head = sequence[order], head[order]
-    rank = np.arange(len(sequence)) - np.searchsorted(sequence, sequence)
-    is_best = rank < JOIN_CANDIDATES
-    return sequence[is_best], head[is_best]
+    sequence, _, head = _keep_best(kept)
+    return sequence, head
+
+
+def _keep_best(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the rows sequence, count below zero, head of each sequence's best, best first."""
+    pairs = np.concatenate(parts, axis=1)
+    sequence, negative_count, head = pairs
+    pairs = pairs[:, np.lexsort((head, negative_count, sequence))]
+    rank = np.arange(pairs.shape[1]) - np.searchsorted(pairs[0], pairs[0])
+    return pairs[:, rank < JOIN_CANDIDATES]
 
 
 def _meet(

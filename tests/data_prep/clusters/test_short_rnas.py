@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openrinalmo.data_prep.clusters.alignment import Criteria
-from openrinalmo.data_prep.clusters.short_rnas import ShortConfig, cluster_short
+from openrinalmo.data_prep.clusters.short_rnas import ShortConfig, _Search, cluster_short
 from support.sequences import draw_sequence, mutate
 
 
@@ -83,6 +83,22 @@ def test_equals_comparing_everything(cov_mode, max_mismatches, min_seq_id, cover
     assert found.tolist() == expected.tolist()
     assert 0 < np.count_nonzero(found != np.arange(len(found))) < len(found)
     assert not is_given[found != np.arange(len(found))].any()
+
+
+def test_few_pairs_are_compared_of_many_strangers(monkeypatch):
+    rng = random.Random(3)
+    sequences = [draw_sequence(rng, rng.randint(18, 24)).encode() for _ in range(10_000)]
+    compared = []
+    compare = _Search._compare
+
+    def count(self, head, member, shift):
+        compared.append(len(head))
+        return compare(self, head, member, shift)
+
+    monkeypatch.setattr(_Search, "_compare", count)
+    criteria = Criteria(min_seq_id=0.7, coverage=0.8, cov_mode=0)
+    cluster_short(sequences, np.zeros(len(sequences), bool), ShortConfig(), criteria)
+    assert sum(compared) < len(sequences)
 
 
 def test_small_blocks_change_nothing(monkeypatch):

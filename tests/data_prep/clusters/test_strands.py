@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from openrinalmo.data_prep.clusters.clustering import cluster_sequences
 from openrinalmo.data_prep.clusters.kmers import build_reverse_complements, number_kmers
 from openrinalmo.data_prep.clusters.sequence_file import SequenceFile
 from openrinalmo.data_prep.clusters.strands import (
+    _find_candidates,
     find_antisense,
     find_forward_representatives,
     split_antisense,
@@ -143,6 +145,48 @@ def test_a_lone_sequence_joins_who_it_matches_forward(tmp_path, monkeypatch):
         found = find_forward_representatives(file, np.arange(30, 35), np.arange(30), CRITERIA)
         assert found.tolist() == [17, -1, -1, -1, -1]
         monkeypatch.setattr("openrinalmo.data_prep.clusters.strands._JOIN_LETTERS", 200)
+
+
+def count_shared(first, second, left_out):
+    """Count the pairs of places where both have the same 14 letters."""
+    words = [[text[i : i + 14] for i in range(len(text) - 13)] for text in (first, second)]
+    return sum(words[1].count(word) for word in words[0] if word not in left_out)
+
+
+@pytest.mark.parametrize("most_copies", [256, 6])
+def test_candidates_are_those_that_share_the_most(tmp_path, monkeypatch, most_copies):
+    rng = random.Random(6)
+    originals = [draw_sequence(rng, 60) for _ in range(4)]
+    relatives = [mutate(rng, rng.choice(originals), identity=0.93) + "A" * 16 for _ in range(60)]
+    lone, heads = np.arange(1, 60, 3), np.delete(np.arange(60), np.arange(1, 60, 3))
+    file = write(tmp_path, relatives)
+    words = [relatives[n][i : i + 14] for n in lone for i in range(len(relatives[n]) - 13)]
+    left_out = {word for word in set(words) if words.count(word) > most_copies}
+    assert bool(left_out) == (most_copies == 6)
+    expected = []
+    for place, number in enumerate(lone):
+        counts = [count_shared(relatives[number], relatives[head], left_out) for head in heads]
+        order = sorted(range(len(heads)), key=lambda head: (-counts[head], head))
+        expected += [(place, head) for head in order[:3] if counts[head]]
+    monkeypatch.setattr("openrinalmo.data_prep.clusters.strands.JOIN_MAX_COPIES", most_copies)
+    for letters, pairs in ((1 << 16, 1 << 20), (200, 1 << 20), (200, 5)):
+        monkeypatch.setattr("openrinalmo.data_prep.clusters.strands._JOIN_LETTERS", letters)
+        monkeypatch.setattr("openrinalmo.data_prep.clusters.strands._JOIN_PAIRS", pairs)
+        found = _find_candidates(file, lone, heads)
+        assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
+
+
+def test_poly_a_tails_make_no_pairs_of_all_with_all(tmp_path):
+    rng = random.Random(7)
+    sequences = [draw_sequence(rng, 60) + "A" * 20 for _ in range(1_600)]
+    sequences[5] = mutate(rng, sequences[1_000], identity=0.95)
+    file = write(tmp_path, sequences)
+    tracemalloc.start()
+    found = find_forward_representatives(file, np.arange(800), np.arange(800, 1_600), CRITERIA)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found[5] == 1_000
+    assert peak_bytes < 60e6  # with all pairs 840 MB, else 28
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8, 14, 16])
