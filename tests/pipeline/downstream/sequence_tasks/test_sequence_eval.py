@@ -36,7 +36,11 @@ from openrinalmo.pipeline.downstream.sequence_tasks.sequence_runs import (
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.task_files import hash_each
 from openrinalmo.pipeline.downstream.structures.records import hash_file
-from openrinalmo.pipeline.downstream.task_report import read_task_report, write_task_report
+from openrinalmo.pipeline.downstream.task_report import (
+    PublishedScore,
+    read_task_report,
+    write_task_report,
+)
 from openrinalmo.pipeline.downstream.tasks.classification import ClassificationTask
 from openrinalmo.pipeline.downstream.tasks.ribosome_load import RibosomeLoadTask
 from openrinalmo.pipeline.downstream.tasks.splice import SpliceTask
@@ -222,6 +226,10 @@ def test_the_encoder_may_train_and_the_checkpoint_stays_as_it_was(tmp_path, chec
 def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     config = build_config(systems=("k-mer", "one-hot"))
     task = SpliceTask("acceptor")
+    task.published = tuple(
+        PublishedScore(system="a paper", part=part, metric="F1", value=0.5, source="made up")
+        for part in ("Danio", "Thaliana", "Mars")
+    )
     ours, theirs = (
         evaluate_sequence_task(task, checkpoint, config, data=data, out=tmp_path / "out")
         for data in (
