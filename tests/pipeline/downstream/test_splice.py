@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import find_near
+from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import (
+    count_leakage,
+    find_holders,
+    find_near,
+)
 from openrinalmo.pipeline.downstream.tasks.splice import SpliceTask
 from openrinalmo.pipeline.downstream.tasks.splice_files import cut_window
 from support.sequence_tasks import (
@@ -238,3 +242,10 @@ def test_the_real_windows():
     assert counts["worm EIE"] == counts["fly EIE"] == 6000
     with_site = sum(middle(example.sequence) == "GU" for example in data.examples)
     assert with_site > 0.98 * len(data.examples)
+    split, _ = task.split(data, seed=0)
+    fit = [data.examples[i].sequence for i in (*split.train, *split.validation)]
+    human = [data.examples[i].sequence for i in split.tests["human"]]
+    # Of the windows that still have half their 16-mers in the fit no one of it has that half.
+    assert count_leakage(human, fit) == (0, 43)
+    assert not find_holders(fit, human).any()
+    assert not find_near(fit, human).any()
