@@ -57,11 +57,11 @@ def read_table(
     rows = csv.reader(lines[header + 1 :], delimiter=delimiter, quoting=quoting)
     entries = []
     for number, row in enumerate(rows, start=header + 2):
-        if not row:
+        if not any(map(str.strip, row)):
             continue
         if len(row) != len(names):
             raise ValueError(f"line {number}: {len(row)} fields, the first line has {len(names)}")
-        part = {role: row[place] for role, place in at.items() if place is not None}
+        part = {role: _unquote(row[place]) for role, place in at.items() if place is not None}
         entries.append(
             Entry(
                 part.get("id", ""),
@@ -71,6 +71,12 @@ def read_table(
             )
         )
     return entries, None if at["family"] is None else names[at["family"]]
+
+
+def _unquote(value: str) -> str:
+    """Return a value without quotes around it; where tabs divide, `"` may be in an identifier."""
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def describe_absent(line: str, role: str, columns: ColumnsConfig) -> str:

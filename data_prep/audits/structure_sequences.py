@@ -12,6 +12,7 @@ _NUM_LINES_SEEN = 100
 _BPSEQ_LINE = re.compile(r"\s*(1\s+[A-Za-z]\s+\S+|\d+\s+[A-Za-z]\s+\d+)\s*$")
 _CT_HEADER = re.compile(r"\s*\d+(\s|$)")
 _CT_FIRST_BASE = re.compile(r"\s*1\s+[A-Za-z]\s+\d+\s+\d+\s+\d+")
+# What programs that fold write before a title.
 _ENERGY = re.compile(r"^(energy|dg)\s*=\s*\S+\s*(\[initially\s[^]]*\])?", re.IGNORECASE)
 _BASES = re.compile(r"[ACGTUIRYKMSWBDHVNXacgtuirykmswbdhvnx\s-]+")
 _BRACKET = re.compile(r"[()\[\]{}<>]")
@@ -50,7 +51,7 @@ def find_reader(lines: Sequence[str]) -> Reader | None:
             return read_ct
         if _BASES.fullmatch(line):
             after = next(dropwhile(_BASES.fullmatch, rest), "").split()
-            if after and _MARK.search(after[0]) and _MARKS.fullmatch(after[0]):
+            if after and _MARK.match(after[0]) and _MARKS.fullmatch(after[0]):
                 return read_fasta
     return None
 
@@ -104,7 +105,7 @@ def read_fasta(lines: Sequence[str]) -> Iterator[Entry]:
         if line.startswith(">") or name:
             if draft:
                 yield draft.finish()
-            words = [name[1]] if name else line[1:].split()
+            words = [name[1]] if name else _ENERGY.sub("", line[1:].strip()).split()
             draft = _Draft(number, next(iter(words), ""), is_annotated=bool(name))
         elif line and not line.startswith((";", "#")):
             draft = draft or _Draft(number, "")

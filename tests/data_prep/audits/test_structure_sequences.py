@@ -108,6 +108,8 @@ def test_the_sample_in_every_format_gives_what_evaluation_reads(tmp_path, sample
         ">a\nACGU\n(.\n.) -1.20\n",
         ">a\nACGU\n....\n",
         "Filename: x\n\n1 A 4\n2 C 0\n2 C 3\n3 G 2\n4 U 1\n",
+        "tRNA\nFilename: x.bpseq\n1 A 4\n2 C 3\n3 G 2\n4 U 1\n",
+        'ID\tSequence\tStructure\n"x"\t"ACGU"\t"(..)"\n\t\t\n',
         "# words\nwords of CRW\n4 a title\n1 A 0 2 4 1\n2 C 1 3 0 2\n3 G 2 4 0 3\n4 U 3 0 1\n",
         "# STOCKHOLM 1.0\n\nx A.CG_U~\n#=GC SS_cons <...>..\n//\n",
     ],
@@ -117,6 +119,14 @@ def test_odd_but_sound_texts(tmp_path, text):
     path.write_text(text)
     (file,) = read_benchmarks([path], ColumnsConfig()).files
     assert [record.sequence for record in file.records] == [b"ACGU"]
+
+
+def test_an_energy_is_no_identifier(tmp_path):
+    path = tmp_path / "x.dbn"
+    path.write_text(">dG = -1.2 [initially  -2.0] a b\nACGU\n(..)\n>ENERGY = -1\nAC\n..\n")
+    (file,) = read_benchmarks([path], ColumnsConfig()).files
+    assert [record.id for record in file.records] == ["a", "x:2"]
+    assert [record.id for record in read_structures(path)] == ["a", "x.2"]
 
 
 def test_gaps_of_aligned_fasta_are_no_structure(tmp_path):
