@@ -18,7 +18,7 @@ from .sequence_tasks.sequence_eval import evaluate_sequence_task
 from .sequence_tasks.sequence_fit import EvaluatedTask
 from .structure_folds.evaluate import evaluate_benchmark
 from .structure_folds.folds import Benchmark
-from .structure_folds.structure_config import StructureConfig
+from .structure_folds.structure_config import StructureConfig, apply_structure_settings
 from .structure_folds.structure_report import build_structure_report
 from .structures.records import describe_structures_lack
 from .task_report import TaskReport, read_task_report, write_task_report
@@ -148,7 +148,7 @@ def _evaluate_structure(
 
 
 def _evaluate_families(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_families_config(request.preset), request.settings)
+    config = apply_structure_settings(build_families_config(request.preset), request.settings)
     benchmark = read_benchmark(request.data, config, request.folds)
     if config.require_unseen:
         refuse_seen_families(benchmark.parts, request.loaded.metadata)
@@ -156,13 +156,13 @@ def _evaluate_families(name: str, request: Request) -> TaskReport:
 
 
 def _evaluate_intra_family(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_intra_family_config(request.preset), request.settings)
+    config = apply_structure_settings(build_intra_family_config(request.preset), request.settings)
     benchmark = read_intra_family(request.data, config)
     return _evaluate_structure(config, benchmark, request, request.out / name)
 
 
 def _evaluate_out_of_family(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_out_of_family_config(request.preset), request.settings)
+    config = apply_structure_settings(build_out_of_family_config(request.preset), request.settings)
     benchmark = read_out_of_family(request.data, config, tests=request.tests)
     return _evaluate_structure(config, benchmark, request, request.out / name)
 

@@ -10,7 +10,7 @@ from support.families import build_lines, write_checkpoint, write_structures
 
 ENTRY = Path(__file__).resolve().parents[2] / "pipeline" / "eval_families.py"
 TWICE = ("--test", "A=x.dbn", "--test", "A=y.dbn")
-SMALL = ("systems=pretrained,one-hot", "fit.head_steps=2", "workers=1", "device=cpu")
+SMALL = ("systems=pretrained,one-hot", "regime.max_steps=2", "workers=1", "device=cpu")
 
 
 def run_entry(folder, *arguments):
@@ -71,7 +71,7 @@ def test_several_tasks_make_one_scorecard(tmp_path):
     [
         ((), "no --checkpoint; make one with `make pretrain`"),
         (("--checkpoint", "nowhere"), "nowhere"),
-        (("--checkpoint", "run", "fit.head_step=2"), "did you mean 'head_steps'"),
+        (("--checkpoint", "run", "regime.max_step=2"), "did you mean 'max_steps'"),
         (("--checkpoint", "run", "--data", "nowhere"), "no data at nowhere"),
         (("--checkpoint", "run", "--folds", "rRNA"), "no family rRNA; there are"),
         (("--checkpoint", "run", "--tasks", "families,folding"), "no task folding; there are"),

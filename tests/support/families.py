@@ -4,7 +4,7 @@ import numpy as np
 
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin, save_masked_lm
-from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.structure_folds.structure_config import StructureConfig
 
@@ -55,7 +55,7 @@ def build_toy_config(**changes):
         "workers": 1,
         "device": "cpu",
         "validation_fraction": 0.34,
-        "fit": FitConfig(head_steps=3, rnas_per_step=2, peak_lr=1e-2),
+        "regime": RegimeConfig(max_steps=3, batch_sequences=2, peak_lr=1e-2),
         "bootstrap": BootstrapConfig(num_resamples=50),
     }
     return StructureConfig(**{**settings, **changes})

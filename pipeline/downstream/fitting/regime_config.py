@@ -1,7 +1,8 @@
 """Settings of a fit: what trains, how long, on what batches, at what rate."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import torch
 
@@ -12,10 +13,12 @@ Regime = Literal["frozen", "linear", "lora", "full"]
 """`frozen` trains the head alone; `linear` does too, and says that the head is one linear map;
 `lora` trains adapters beside it; `full` the encoder's weights, unfrozen as `unfreezing` says."""
 
+_WITHOUT_INFLUENCE = ("save_every_steps", "save_every_seconds")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegimeConfig:
-    """How a task is fitted; the defaults are those of published structure."""
+    """How a task is fitted; what is published for a task is in its preset."""
 
     regime: Regime = "frozen"
     epochs: int = 10
@@ -83,6 +86,18 @@ class RegimeConfig:
         """Whether anything but the head trains."""
         return self.regime in ("lora", "full")
 
+    def list_idle(self) -> list[str]:
+        """Settings that are not the defaults and that nothing of this fit reads."""
+        usual = RegimeConfig()
+        is_idle = {
+            "lora": self.regime != "lora" and self.lora != usual.lora,
+            "unfreezing": self.regime != "full" and self.unfreezing != usual.unfreezing,
+            "precision": not self.trains_encoder and self.precision != usual.precision,
+            "validate_every_epochs": self.choose == "last"
+            and self.validate_every_epochs != usual.validate_every_epochs,
+        }
+        return [name for name, idle in is_idle.items() if idle]
+
     def compute_lr_share(self, step: int, num_steps: int) -> float:
         """Learning rate of update `step`, from 0, as a share of `peak_lr`."""
         if self.lr_schedule == "constant":
@@ -94,3 +109,18 @@ class RegimeConfig:
         """What the encoder computes in on `device`."""
         is_half = self.precision == "bf16" or (self.precision == "auto" and device.type == "cuda")
         return torch.bfloat16 if is_half else torch.float32
+
+
+def describe_regime(config: RegimeConfig) -> dict[str, Any]:
+    """All settings that decide what is fitted, as JSON values."""
+    settings = asdict(config)
+    return {name: value for name, value in settings.items() if name not in _WITHOUT_INFLUENCE}
+
+
+def build_regime(described: Mapping[str, Any]) -> RegimeConfig:
+    """The settings again, with the usual ones for how often a state is saved."""
+    groups = {
+        "lora": LoraConfig(**described["lora"]),
+        "unfreezing": UnfreezingConfig(**described["unfreezing"]),
+    }
+    return RegimeConfig(**{**described, **groups})

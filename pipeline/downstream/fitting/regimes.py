@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .fit_batches import BatchPlan, Step, split_packs
 from .fit_state import FitLog, FitState
-from .regime_config import Regime, RegimeConfig
+from .regime_config import Regime, RegimeConfig, describe_regime
 from .task_model import (
     ParamGroup,
     TaskModel,
@@ -36,8 +36,6 @@ __all__ = [  # all that a task needs, from one place
 ]
 
 ComputeLoss = Callable[[TaskModel, Sequence[int]], Tensor]
-
-_WITHOUT_INFLUENCE = ("save_every_steps", "save_every_seconds")
 
 
 def fit(
@@ -88,8 +86,10 @@ def fit(
     if not state.is_finished:
         steps = itertools.islice(plan.iter_steps(state.step), num_steps - state.step)
         epoch = -1
+        # Bars of processes that fit side by side would write over one another.
+        quiet = True if parent_process() else None
         for step in tqdm(
-            steps, total=num_steps, initial=state.step, desc="fitting", unit="step", disable=None
+            steps, total=num_steps, initial=state.step, desc="fitting", unit="step", disable=quiet
         ):
             if step.epoch != epoch:
                 epoch = step.epoch
@@ -173,11 +173,9 @@ def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
 
 def _identify(model: TaskModel, plan: BatchPlan, config: RegimeConfig) -> str:
     """Hash of all that decides the fit, as far as this loop can see it."""
-    settings = {
-        name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE
-    }
     examples = [(index, plan.lengths[index]) for index in plan.train]
-    digest = hashlib.sha256(json.dumps([settings, examples], sort_keys=True).encode())
+    facts = [describe_regime(config), examples]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(model.head.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 Shape suffixes: T rows of a pack, D width of a row, N sequences, O outputs of the head.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from .fit_batches import split_packs
 from .lora import find_adapters, inject_lora
 from .regime_config import RegimeConfig
 from .unfreezing import Stage, plan_unfreezing
+
+logger = logging.getLogger(__name__)
 
 
 class TaskModel(nn.Module):
@@ -131,6 +134,16 @@ def build_param_groups(
             f"regime full unfreezes the encoder after {stages[0].epoch} epochs and the fit ends in "
             f"epoch {last_epoch + 1}: raise regime.epochs or regime.max_steps, or lower "
             "regime.unfreezing.every_epochs"
+        )
+    if late := [stage for stage in stages if stage.epoch > last_epoch]:
+        logger.warning(
+            "the fit ends in epoch %d, and %d of the %d groups of regime.unfreezing.schedule=%s "
+            "never train: the last unfreezes after %d epochs",
+            last_epoch + 1,
+            len(late),
+            len(stages),
+            config.unfreezing.schedule,
+            late[-1].epoch,
         )
     return groups + [
         ParamGroup(

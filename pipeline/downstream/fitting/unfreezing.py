@@ -28,6 +28,11 @@ class UnfreezingConfig:
         if not 0 < self.lr_ratio <= 1:
             raise ValueError(f"unfreezing.lr_ratio must be in (0, 1], got {self.lr_ratio}")
 
+    @property
+    def last_epoch(self) -> int:
+        """Epoch, from 0, at whose start the last group begins to train."""
+        return plan_unfreezing(self, num_blocks=33)[-1].epoch  # the same for any number of blocks
+
 
 class Stage(NamedTuple):
     """What begins to train at the start of an epoch."""

@@ -12,9 +12,9 @@ from ..scores.signature import (
     describe_scorer,
     hash_settings,
 )
-from ..structure_folds.evaluate import VERSION_OF_NUMBERS, choose_precision
 from ..structure_folds.fold_results import build_key
 from ..structure_folds.folds import StructureTask
+from ..structure_folds.plans import VERSION_OF_NUMBERS, choose_precision
 from ..structure_folds.structure_config import LABELS
 from .scorecard import Scorecard
 
@@ -65,10 +65,9 @@ def build_signature(card: Scorecard) -> str:
 def list_settings(card: Scorecard) -> dict[str, Any]:
     """Settings with the fits as they were: a head that was loaded has its own."""
     settings = asdict(card.config)
-    fits = list_fits(card)
-    if card.config.regime.regime == "frozen" and fits:
+    if fits := list_fits(card):
         numbered = {str(number): fit for number, fit in enumerate(fits, 1)}
-        settings["fit"] = numbered if len(fits) > 1 else fits[0]
+        settings["regime"] = numbered if len(fits) > 1 else fits[0]
     return settings
 
 
@@ -79,9 +78,11 @@ def list_fits(card: Scorecard) -> list[dict[str, Any]]:
 
 
 def _describe_schedule(fit: dict[str, Any]) -> str:
-    if "head_steps" in fit:
-        return f"{fit['head_steps']}x{fit['rnas_per_step']}@{fit['peak_lr']:g}"
-    return f"{fit['epochs']}epochs@{fit['peak_lr']:g}"
+    """How many updates, on how many RNAs or tokens each, from which rate on."""
+    length = f"{fit['max_steps']}" if fit["max_steps"] else f"{fit['epochs']}epochs"
+    limits = (("", fit["batch_sequences"]), ("tokens", fit["batch_tokens"]))
+    batch = "/".join(f"{limit}{unit}" for unit, limit in limits if limit)
+    return f"{length}x{batch}@{fit['peak_lr']:g}"
 
 
 def _clean(name: str) -> str:

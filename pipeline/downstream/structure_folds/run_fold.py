@@ -1,23 +1,21 @@
 """One system on some parts: fit, tune, predict, score; all a worker process does."""
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ....model.encoder import Encoder
-from ....model.heads import BasePairHead
 from ..baselines import FOLDER_SYSTEMS, find_folder
 from ..decoders.thresholds import DecodingRule, ValidationCase, tune_decoder
-from ..fitting.finetune import FitConfig, fit_head
-from ..fitting.regime_config import RegimeConfig
+from ..fitting.regime_config import RegimeConfig, describe_regime
 from ..fitting.task_model import TaskModel
 from ..representations.embed import Representations, open_representations
 from ..scores.pair_curves import PairHistogram
@@ -29,8 +27,17 @@ from .fold_results import FoldResult, SequenceResult
 from .folds import Fold
 from .saved_heads import FitFacts, HeadFacts, SavedHead, load_head, save_head
 from .structure_config import SystemName
-from .structure_fit import fit_pair_model, predict_model
+from .structure_fit import (
+    PairHead,
+    build_pair_model,
+    fit_pair_model,
+    list_trained,
+    predict_model,
+    restore_trained,
+)
 
+FITS = "fits"
+"""Folder of fits under way, beside that of the heads."""
 PredictMap = Callable[[int], NDArray[np.floating]]
 """Pair probabilities (L, L) of the RNA with this index."""
 
@@ -46,7 +53,6 @@ class FoldJob:
     system: SystemName
     folds: Mapping[str, Fold]
     """By the key of the result; all have the same training and validation RNAs."""
-    fit: FitConfig
     decoder: DecoderConfig
     records: Mapping[int, StructureRecord]
     """Every RNA of the folds, by its index in the benchmark."""
@@ -100,8 +106,7 @@ def _iter_fitted(job: FoldJob) -> Iterator[FoldResult]:
     lengths = {index: len(record.sequence) for index, record in job.records.items()}
     representations = open_representations(job.rows, lengths)
     shared = next(iter(job.folds.values()))
-    prepare = _prepare_head if job.regime.regime == "frozen" else _prepare_model
-    predict_map, fit = prepare(job, shared, representations, device)
+    predict_map, fit = _prepare(job, shared, representations, device)
     for key, fold in job.folds.items():
         start = time.monotonic()
         histogram = PairHistogram()
@@ -115,7 +120,7 @@ def _iter_fitted(job: FoldJob) -> Iterator[FoldResult]:
             key=key,
             system=job.system,
             part=fold.part,
-            regime=job.regime.regime if job.encoder or job.regime.regime == "linear" else "frozen",
+            regime=job.facts.regime,
             settings=fit.settings,
             sequences=_test(fold, job.records, predict),
             rule=fit.rule,
@@ -135,14 +140,20 @@ class _Prepared(NamedTuple):
     fit: FitFacts
 
 
-def _prepare_head(
+def _prepare(
     job: FoldJob, shared: Fold, representations: Representations, device: torch.device
 ) -> _Prepared:
-    """The head that is kept; where there is none, it is fitted and tuned first."""
+    """The head that is kept, with what was fitted beside it; where there is none, it is fitted."""
     if not job.head.exists():
         _fit_and_save(job, shared, representations, device)
     saved = load_head(job.head)
-    predict = _predict_by_head(saved.head.to(device), representations, device)
+    # What the encoder computes in is this run's matter, all else the head's own.
+    regime = replace(saved.fit.regime, precision=job.regime.precision)
+    model = build_pair_model(
+        saved.head, representations, job.records, regime, encoder=job.encoder, device=device
+    )
+    restore_trained(model, saved.encoder)
+    predict = _predict_by(model.eval(), job)
     if replace(saved.fit.rule.decoder, threshold=job.decoder.threshold) == job.decoder:
         return _Prepared(predict, saved.fit)
     # It was kept with the threshold of another decoder.
@@ -155,65 +166,39 @@ def _prepare_head(
 def _fit_and_save(
     job: FoldJob, shared: Fold, representations: Representations, device: torch.device
 ) -> None:
-    fitted = fit_head(representations, job.records, shared.train, job.fit, device=device)
-    start = time.monotonic()
-    rule = _tune(_predict_by_head(fitted.head, representations, device), job, shared)
-    seconds = time.monotonic() - start
-    fit = _build_fit_facts(job.fit, fitted.losses, fitted.seconds, len(shared.train), rule, seconds)
-    save_head(job.head, SavedHead(fitted.head, job.facts, fit))
-
-
-def _predict_by_head(
-    head: BasePairHead, representations: Representations, device: torch.device
-) -> PredictMap:
-    return lambda index: predict_probabilities(head, representations.load(index, device))
-
-
-def _prepare_model(
-    job: FoldJob, shared: Fold, representations: Representations, device: torch.device
-) -> _Prepared:
-    """A head fitted in another regime, with adapters or the encoder where these train."""
-
-    def predict_by(model: TaskModel) -> PredictMap:
-        return lambda index: predict_model(model, index, len(job.records[index].sequence))
-
-    fitted = fit_pair_model(
+    """Fit and tune; the state of the fit goes when the head is there."""
+    folder = job.head.parent.parent / FITS
+    model, log = fit_pair_model(
         representations,
         job.records,
         shared.train,
         job.regime,
         encoder=job.encoder,
-        folder=job.head.parent.parent / "fits",
+        folder=folder,
         key=job.head.stem,
         device=device,
-        validate=lambda model: _tune(predict_by(model), job, shared).value,
+        validate=lambda model: _tune(_predict_by(model, job), job, shared).value,
     )
     start = time.monotonic()
-    rule = _tune(predict_by(fitted.model), job, shared)
-    seconds = time.monotonic() - start
-    losses, log = list(fitted.log.losses), fitted.log
-    fit = _build_fit_facts(job.regime, losses, log.seconds, len(shared.train), rule, seconds)
-    return _Prepared(predict_by(fitted.model), fit)
-
-
-def _build_fit_facts(
-    settings: FitConfig | RegimeConfig,
-    losses: Sequence[float],
-    fit_seconds: float,
-    num_train: int,
-    rule: DecodingRule,
-    tune_seconds: float,
-) -> FitFacts:
-    tenth = max(len(losses) // 10, 1)
-    return FitFacts(
-        settings=json.dumps(asdict(settings)),
-        num_train=num_train,
-        first_loss=float(np.mean(losses[:tenth])),
-        last_loss=float(np.mean(losses[-tenth:])),
-        fit_seconds=fit_seconds,
-        tune_seconds=tune_seconds,
+    rule = _tune(_predict_by(model, job), job, shared)
+    tenth = max(len(log.losses) // 10, 1)
+    fit = FitFacts(
+        settings=json.dumps(describe_regime(job.regime)),
+        num_train=len(shared.train),
+        first_loss=float(np.mean(log.losses[:tenth])),
+        last_loss=float(np.mean(log.losses[-tenth:])),
+        fit_seconds=log.seconds,
+        tune_seconds=time.monotonic() - start,
         rule=rule,
     )
+    head = model.head
+    assert isinstance(head, PairHead)
+    save_head(job.head, SavedHead(head, job.facts, fit, list_trained(model)))
+    shutil.rmtree(folder / job.head.stem)
+
+
+def _predict_by(model: TaskModel, job: FoldJob) -> PredictMap:
+    return lambda index: predict_model(model, index, len(job.records[index].sequence))
 
 
 def _tune(predict: PredictMap, job: FoldJob, shared: Fold) -> DecodingRule:
@@ -229,14 +214,6 @@ def _tune(predict: PredictMap, job: FoldJob, shared: Fold) -> DecodingRule:
         for index in shared.validation
     )
     return tune_decoder(cases, job.decoder)
-
-
-@torch.inference_mode()
-def predict_probabilities(head: BasePairHead, representation_LD: Tensor) -> NDArray[np.floating]:
-    """Pair probabilities (L, L) of one RNA; an RNA of one base has no pair to ask about."""
-    if len(representation_LD) < 2:
-        return np.zeros((len(representation_LD),) * 2, np.float32)
-    return head(representation_LD).sigmoid().cpu().numpy()
 
 
 def _test(

@@ -1,24 +1,29 @@
 """Fitted base-pair heads as files that say what they may be used for.
 
-One safetensors file each: the weights, and in its header the fold, who was held out, the decoding
-rule and the hashes of encoder and data. A head of another fold scores its own training RNAs, which
-looks like a great result; so every one that does not fit is refused.
+One safetensors file each: the weights, with what of the encoder was fitted beside them, and in its
+header the fold, who was held out, the decoding rule and the hashes of encoder and data. A head of
+another fold scores its own training RNAs, which looks like a great result; so every one that does
+not fit is refused.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from ....model.heads import BasePairHead
 from ....model.tensor_file import write_tensors
 from ..decoders.thresholds import DecodingRule
+from ..fitting.regime_config import Regime, RegimeConfig, build_regime
 from .fold_results import build_rule
+from .structure_fit import PairHead, build_pair_head
 
-FORMAT = "openrinalmo base-pair head 1"
+FORMAT = "openrinalmo base-pair head 2"
+_HEAD, _ENCODER = "head.", "encoder."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +34,8 @@ class HeadFacts:
     """What its rows are from: `pretrained`, `random`, `one-hot`."""
     encoder: str
     """sha256 of the weights, or what else the rows depend on."""
+    regime: Regime
+    """What was fitted; of rows without an encoder the head alone, in `lora` and `full` as well."""
     held_out: tuple[str, ...]
     """Families whose structures it has not seen; empty where test sets are no families."""
     fitted_families: tuple[str, ...]
@@ -53,19 +60,27 @@ class FitFacts:
     tune_seconds: float
     rule: DecodingRule
 
+    @property
+    def regime(self) -> RegimeConfig:
+        """The settings of the fit."""
+        return build_regime(json.loads(self.settings))
+
 
 class SavedHead(NamedTuple):
     """A head in `eval` mode on the CPU, and what its file says."""
 
-    head: BasePairHead
+    head: PairHead
     facts: HeadFacts
     fit: FitFacts
+    encoder: dict[str, Tensor]
+    """What of the encoder was fitted beside it, by name: adapters, or weights; empty for none."""
 
 
 def save_head(path: Path, saved: SavedHead) -> None:
     """Write a head; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = saved.head.state_dict()
+    state = {f"{_HEAD}{name}": value for name, value in saved.head.state_dict().items()}
+    state |= {f"{_ENCODER}{name}": value for name, value in saved.encoder.items()}
     metadata = {
         "format": FORMAT,
         "facts": json.dumps(asdict(saved.facts)),
@@ -78,21 +93,45 @@ def save_head(path: Path, saved: SavedHead) -> None:
 
 def load_head(path: Path) -> SavedHead:
     """Read a head; anything else is an error that names the file."""
+    with _open(path) as file:
+        facts, fit, embed_dim = _read_header(file.metadata() or {})
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        head = build_pair_head(embed_dim, fit.regime)
+        head.load_state_dict(_take(state, _HEAD))
+        return SavedHead(head.eval(), facts, fit, _take(state, _ENCODER))
+
+
+def read_head_facts(path: Path) -> HeadFacts:
+    """What a head is, without its weights."""
+    with _open(path) as file:
+        return _read_header(file.metadata() or {})[0]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts, fit = json.loads(metadata["facts"]), json.loads(metadata["fit"])
-        for name in ("held_out", "fitted_families"):
-            facts[name] = tuple(facts[name])
-        head = BasePairHead(int(metadata["embed_dim"]))
-        head.load_state_dict(state)
-        fit["rule"] = build_rule(fit["rule"])
-        return SavedHead(head.eval(), HeadFacts(**facts), FitFacts(**fit))
+            yield file
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path} is no saved base-pair head ({error})") from error
+
+
+def _read_header(metadata: Mapping[str, str]) -> tuple[HeadFacts, FitFacts, int]:
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+    facts, fit = json.loads(metadata["facts"]), json.loads(metadata["fit"])
+    for name in ("held_out", "fitted_families"):
+        facts[name] = tuple(facts[name])
+    fit["rule"] = build_rule(fit["rule"])
+    return HeadFacts(**facts), FitFacts(**fit), int(metadata["embed_dim"])
+
+
+def _take(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
 
 
 def find_head(where: Path, wanted: HeadFacts) -> Path:
@@ -104,7 +143,11 @@ def find_head(where: Path, wanted: HeadFacts) -> Path:
     paths = [where] if where.is_file() else sorted(where.glob("*.safetensors"))
     refused: list[tuple[tuple[bool, bool, int], str]] = []
     for path in paths:
-        facts = load_head(path).facts
+        try:
+            facts = read_head_facts(path)
+        except ValueError as error:
+            refused.append(((True, True, len(paths)), str(error)))
+            continue
         problems = list_mismatches(facts, wanted)
         if not problems:
             return path
@@ -132,6 +175,11 @@ def list_mismatches(facts: HeadFacts, wanted: HeadFacts) -> list[str]:
     elif facts.encoder != wanted.encoder:
         problems.append(
             f"was fitted on another encoder ({facts.encoder[:12]}, not {wanted.encoder[:12]})"
+        )
+    if facts.regime != wanted.regime:
+        problems.append(
+            f"was fitted with regime.regime={facts.regime}, which has to be given with it, not "
+            f"{wanted.regime}"
         )
     if facts.fit_sha256 != wanted.fit_sha256 and not seen:
         problems.append(

@@ -1,11 +1,12 @@
 """Settings of the tasks that ask for base pairs; each task has its presets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..fitting.finetune import FitConfig
+from ...overrides import apply_overrides
 from ..fitting.regime_config import RegimeConfig
+from ..fitting.unfreezing import UnfreezingConfig
 from ..representations.embed import EmbedConfig
 from ..scores.bootstrap import BootstrapConfig
 from ..structure import DecoderConfig
@@ -37,6 +38,40 @@ LABELS: dict[str, str] = {
 """How a system is called in tables."""
 
 
+HEAD_FIT = RegimeConfig(epochs=3, decay_steps=7000)
+"""The published fit as far as the encoder is frozen: three epochs of one RNA an update, the rate
+falling from 5e-4 to a tenth over 7,000 updates. How long others fitted a frozen encoder's head is
+not published."""
+PUBLISHED_FIT = replace(
+    HEAD_FIT, regime="full", epochs=27, unfreezing=UnfreezingConfig(schedule="structure")
+)
+"""How the reference fits head and encoder: a group of blocks every three epochs, the last at epoch
+24. Its total is not published; this gives the last group its three epochs too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitConfig:
+    """Which RNAs are fitted on; `RegimeConfig` says how."""
+
+    max_fit_sequences: int = 0
+    """Training RNAs per fold, drawn evenly from the families; 0 takes all."""
+    max_validation_sequences: int = 0
+    """Validation RNAs per fold, drawn evenly from the families; 0 takes all."""
+    max_fit_length_nt: int = 512
+    """Longer RNAs are neither trained on nor validated on: cost grows with the square."""
+
+    def __post_init__(self) -> None:
+        if self.max_fit_length_nt < 1:
+            raise ValueError(
+                f"fit.max_fit_length_nt must be positive, got {self.max_fit_length_nt}"
+            )
+        for name in ("max_fit_sequences", "max_validation_sequences"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"fit.{name} must be positive, or 0 for all, got {getattr(self, name)}"
+                )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StructureConfig:
     """One evaluation: every system on every fold."""
@@ -66,9 +101,8 @@ class StructureConfig:
     """Where encoder and head run; auto is a GPU where there is one."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     fit: FitConfig = field(default_factory=FitConfig)
-    """Which RNAs are fitted on; with regime `frozen` also how long and at what rate."""
-    regime: RegimeConfig = field(default_factory=RegimeConfig)
-    """`frozen` fits by `fit`; of the other regimes these are the settings."""
+    regime: RegimeConfig = HEAD_FIT
+    """What trains, how long and at what rate."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     """How structures are read off a head's scores; its threshold is tuned, not taken from here."""
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
@@ -87,16 +121,36 @@ class StructureConfig:
         for name in ("max_test_per_part", "workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        regime, unfreezing = self.regime, self.regime.unfreezing
+        if idle := regime.list_idle():
+            raise ValueError(
+                f"regime.{idle[0]} decides nothing with regime.regime={regime.regime} and "
+                f"regime.choose={regime.choose}: leave it out"
+            )
+        if regime.regime == "full" and regime.epochs <= unfreezing.last_epoch:
+            raise ValueError(
+                f"regime.epochs {regime.epochs} ends before regime.unfreezing.schedule="
+                f"{unfreezing.schedule} does: its last group trains after {unfreezing.last_epoch} "
+                "epochs; raise regime.epochs, or lower regime.unfreezing.every_epochs"
+            )
 
 
-QUICK_FIT = FitConfig(
-    head_steps=48,
-    # Six times the published rate: in 48 updates the head learns little at 5e-4.
-    peak_lr=3e-3,
-    max_fit_sequences=48,
-    max_validation_sequences=16,
-    max_fit_length_nt=150,
-)
+def apply_structure_settings(config: StructureConfig, settings: Sequence[str]) -> StructureConfig:
+    """A preset with `path=value` settings; one that names another regime begins as its usual fit.
+
+    `full` begins as published, `linear` and `lora` as ten epochs at 5e-4.
+    """
+    chosen = [one for one in settings if one.partition("=")[0] == "regime.regime"]
+    regime = apply_overrides(config.regime, [one.removeprefix("regime.") for one in chosen]).regime
+    if regime != config.regime.regime:
+        usual = PUBLISHED_FIT if regime == "full" else RegimeConfig(regime=regime)
+        config = replace(config, regime=usual)
+    return apply_overrides(config, settings)
+
+
+QUICK_FIT = FitConfig(max_fit_sequences=48, max_validation_sequences=16, max_fit_length_nt=150)
+# Six times the published rate: in 48 updates the head learns little at 5e-4.
+QUICK_REGIME = RegimeConfig(max_steps=48, epochs=48, peak_lr=3e-3)
 """Of every task's preset `quick`."""
 
 Presets = Mapping[str, Callable[[], StructureConfig]]

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..fitting.finetune import FitConfig
+from ..fitting.regime_config import RegimeConfig
 from ..structure_folds.folds import Benchmark, Fold, draw_evenly
-from ..structure_folds.structure_config import QUICK_FIT, Presets, StructureConfig, build_config
+from ..structure_folds.structure_config import (
+    QUICK_FIT,
+    QUICK_REGIME,
+    FitConfig,
+    Presets,
+    StructureConfig,
+    build_config,
+)
 from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
 from ..structures.structure_files import open_text
 from .structure_splits import MIN_FIT_NT, ROLES
@@ -23,6 +30,7 @@ def _build_quick() -> StructureConfig:
     return StructureConfig(
         max_test_per_part=10,
         fit=QUICK_FIT,
+        regime=QUICK_REGIME,
     )
 
 
@@ -30,13 +38,8 @@ def _build_budget() -> StructureConfig:
     """ArchiveII's nine folds, for two cores and about half an hour."""
     return StructureConfig(
         max_test_per_part=100,
-        fit=FitConfig(
-            head_steps=160,
-            peak_lr=2e-3,
-            max_fit_sequences=160,
-            max_validation_sequences=40,
-            max_fit_length_nt=300,
-        ),
+        fit=FitConfig(max_fit_sequences=160, max_validation_sequences=40, max_fit_length_nt=300),
+        regime=RegimeConfig(max_steps=160, epochs=160, peak_lr=2e-3),
     )
 
 

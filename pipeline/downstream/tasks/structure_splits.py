@@ -8,9 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from ..fitting.finetune import FitConfig
+from ..fitting.regime_config import RegimeConfig
 from ..structure_folds.folds import Fold, draw_evenly
-from ..structure_folds.structure_config import QUICK_FIT, Presets, StructureConfig
+from ..structure_folds.structure_config import (
+    QUICK_FIT,
+    QUICK_REGIME,
+    FitConfig,
+    Presets,
+    StructureConfig,
+)
 from ..structures.records import StructureRecord, read_structures
 
 Role = Literal["train", "validation", "test"]
@@ -30,6 +36,7 @@ def _build_quick() -> StructureConfig:
     return StructureConfig(
         max_test_per_part=40,
         fit=QUICK_FIT,
+        regime=QUICK_REGIME,
     )
 
 
@@ -37,19 +44,14 @@ def _build_budget() -> StructureConfig:
     """One fit for each set to fit on, on two cores: minutes each."""
     return StructureConfig(
         max_test_per_part=300,
-        fit=FitConfig(
-            head_steps=320,
-            peak_lr=2e-3,
-            max_fit_sequences=320,
-            max_validation_sequences=60,
-            max_fit_length_nt=300,
-        ),
+        fit=FitConfig(max_fit_sequences=320, max_validation_sequences=60, max_fit_length_nt=300),
+        regime=RegimeConfig(max_steps=320, epochs=320, peak_lr=2e-3),
     )
 
 
 def _build_full() -> StructureConfig:
-    """All RNAs and the published number of updates: for a GPU."""
-    return StructureConfig(max_length_nt=2000, fit=FitConfig(head_steps=7000))
+    """All RNAs: for a GPU."""
+    return StructureConfig(max_length_nt=2000)
 
 
 PRESETS: Presets = {"quick": _build_quick, "budget": _build_budget, "full": _build_full}

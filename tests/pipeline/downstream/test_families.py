@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
 from openrinalmo.pipeline.downstream.structure_folds.folds import draw_evenly
-from openrinalmo.pipeline.downstream.structure_folds.structure_config import StructureConfig
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import (
+    FitConfig,
+    StructureConfig,
+)
 from openrinalmo.pipeline.downstream.structures.records import StructureRecord
 from openrinalmo.pipeline.downstream.tasks.families import (
     build_families_config,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import FitConfig
 from openrinalmo.pipeline.downstream.tasks.intra_family import (
     build_intra_family_config,
     read_intra_family,
@@ -232,7 +232,7 @@ def test_what_cannot_be_split_is_refused(tmp_path):
 
 def test_presets():
     for build in (build_intra_family_config, build_out_of_family_config):
-        assert build("full").fit.head_steps == 7000
+        assert build("full").regime.decay_steps == 7000
         assert build("quick").max_test_per_part == 40
         with pytest.raises(ValueError, match="must be one of quick, budget, full; got 'fast'"):
             build("fast")

@@ -157,7 +157,7 @@ def test_files_agree_with_each_other(card, tmp_path):
     assert sorted(files) == sorted(path.name for path in (tmp_path / "out").iterdir())
     facts = json.loads(files["families.json"].read_text())
     assert facts["signature"] == build_signature(card)
-    assert facts["config"]["fit"]["head_steps"] == card.config.fit.head_steps
+    assert facts["config"]["regime"]["max_steps"] == card.config.regime.max_steps
     with files["families.csv"].open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["f1"]) for row in rows] == [cell["f1"] for cell in facts["scores"]]

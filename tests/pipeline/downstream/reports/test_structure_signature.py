@@ -10,10 +10,8 @@ from openrinalmo.pipeline.downstream.reports.scorecard import build_scorecard
 from openrinalmo.pipeline.downstream.reports.structure_signature import build_signature
 from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
 from openrinalmo.pipeline.downstream.scores.signature import parse_signature
-from openrinalmo.pipeline.downstream.structure_folds.evaluate import (
-    choose_precision,
-    evaluate_benchmark,
-)
+from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
+from openrinalmo.pipeline.downstream.structure_folds.plans import choose_precision
 from openrinalmo.pipeline.downstream.structure_folds.structure_report import build_structure_report
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
 from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
@@ -71,7 +69,7 @@ def test_heads_that_are_loaded_bring_their_own_fit(evaluate, tmp_path):
     config = build_toy_config(systems=("pretrained",))
     fitted = evaluate(config)
     heads = tmp_path / "out" / "heads"
-    claimed = replace(config, fit=replace(config.fit, head_steps=3000, peak_lr=5e-4))
+    claimed = replace(config, regime=replace(config.regime, max_steps=3000, peak_lr=5e-4))
     first = evaluate(claimed, out="loaded", heads=heads)
     loaded = evaluate(claimed, out="loaded", heads=heads)  # its results are read back
     for card in (first, loaded):
@@ -81,7 +79,7 @@ def test_heads_that_are_loaded_bring_their_own_fit(evaluate, tmp_path):
         assert len(facts.pop("heads")) == 8
         assert facts == own
     reports = [build_structure_report(card) for card in (fitted, loaded)]
-    assert reports[1].settings["fit"]["head_steps"] == 3
+    assert reports[1].settings["regime"]["max_steps"] == 3
     (conflict,) = find_conflicts(*reports)
     assert conflict.startswith("heads: absent and ")
     both = evaluate(replace(claimed, systems=("pretrained", "one-hot")), out="both", heads=heads)
@@ -92,7 +90,7 @@ def test_programs_are_named_with_their_versions(evaluate, monkeypatch):
     config = build_toy_config(systems=("viennarna", "squarna-fast"))
 
     def install(version):
-        for module in ("run_fold", "evaluate"):
+        for module in ("run_fold", "plans"):
             monkeypatch.setattr(
                 f"openrinalmo.pipeline.downstream.structure_folds.{module}.find_folder",
                 lambda system: Folder(

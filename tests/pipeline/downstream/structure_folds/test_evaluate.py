@@ -9,16 +9,22 @@ import torch
 
 from openrinalmo.pipeline.downstream import structure as structure_module
 from openrinalmo.pipeline.downstream.baselines import Folder, encode_one_hot
-from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig, fit_head
+from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
+from openrinalmo.pipeline.downstream.representations import embed as embed_module
+from openrinalmo.pipeline.downstream.representations import representation_files as files_module
 from openrinalmo.pipeline.downstream.representations.embed import (
+    EmbedConfig,
     load_checkpoint,
     open_representations,
 )
 from openrinalmo.pipeline.downstream.scores.summary import MEAN_OF_FAMILIES, summarise
 from openrinalmo.pipeline.downstream.scoring import count_pairs, score_pairs
-from openrinalmo.pipeline.downstream.structure import THRESHOLD_GRID, rank_pairs
+from openrinalmo.pipeline.downstream.structure import THRESHOLD_GRID, DecoderConfig, rank_pairs
 from openrinalmo.pipeline.downstream.structure_folds import run_fold as run_fold_module
 from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
+from openrinalmo.pipeline.downstream.structure_folds.plans import Planner
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import FitConfig
+from openrinalmo.pipeline.downstream.structure_folds.structure_fit import fit_pair_model
 from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
 from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
@@ -80,7 +86,7 @@ def test_hand_computed_scores_reach_the_summary(tmp_path, checkpoint, monkeypatc
     }
     marks = {sequence: build_dot_bracket(pairs, 12) for sequence, pairs in predicted.items()}
     fake = Folder(name="ViennaRNA", version="0", fold_to_dot_bracket=marks.__getitem__)
-    for module in ("run_fold", "evaluate"):
+    for module in ("run_fold", "plans"):
         monkeypatch.setattr(
             f"openrinalmo.pipeline.downstream.structure_folds.{module}.find_folder", lambda _: fake
         )
@@ -107,15 +113,14 @@ def test_the_threshold_is_tuned_on_validation_rnas_not_on_the_test(
     """A wrong pair has 0.15 in the other families and 0.25 in the held-out one."""
     structures = {len(structure): (family, structure) for _, family, _, structure in build_lines()}
 
-    def predict(head, representation_LD):
-        length = len(representation_LD)
+    def predict(model, index, length):
         family, structure = structures[length]
         probabilities_LL = np.zeros((length, length))
         probabilities_LL[structure.index("("), structure.rindex(")")] = 0.9
         probabilities_LL[0, length - 1] = 0.25 if family == "long" else 0.15
         return probabilities_LL
 
-    monkeypatch.setattr(run_fold_module, "predict_probabilities", predict)
+    monkeypatch.setattr(run_fold_module, "predict_model", predict)
     monkeypatch.setattr(structure_module, "find_allowed_pairs", allow_all)
     config = build_toy_config(systems=("one-hot",))
     (result,) = run(data, checkpoint, config, tmp_path / "out", ["long"])
@@ -127,7 +132,7 @@ def test_finished_folds_are_kept_and_an_interrupted_run_goes_on(
     data, checkpoint, tmp_path, monkeypatch
 ):
     config, out = build_toy_config(systems=("one-hot",)), tmp_path / "out"
-    real_fit, fits = run_fold_module.fit_head, Counter()
+    real_fit, fits = run_fold_module.fit_pair_model, Counter()
 
     def fit_and_die_once(*arguments, **keywords):
         fits["calls"] += 1
@@ -135,13 +140,14 @@ def test_finished_folds_are_kept_and_an_interrupted_run_goes_on(
             raise KeyboardInterrupt
         return real_fit(*arguments, **keywords)
 
-    monkeypatch.setattr(run_fold_module, "fit_head", fit_and_die_once)
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", fit_and_die_once)
     with pytest.raises(KeyboardInterrupt):
         run(data, checkpoint, config, out)
     assert len(list((out / "folds").glob("*.json"))) == 1
-    assert not list(out.glob(".representations-*"))
+    assert len(list((out / ".representations").iterdir())) == 1  # for the next run
     resumed = run(data, checkpoint, config, out)
     assert fits["calls"] == 4
+    assert sorted(path.name for path in out.iterdir()) == ["folds", "heads"]
     assert run(data, checkpoint, config, out) == resumed
     assert fits["calls"] == 4
     afresh = run(data, checkpoint, config, tmp_path / "afresh")
@@ -158,11 +164,72 @@ def test_what_changes_numbers_is_computed_again(data, checkpoint, tmp_path):
     other = load_checkpoint(write_checkpoint(tmp_path / "other", seed=9))
     run(data, other, config, out, ["long"])
     assert len(list((out / "folds").glob("*.json"))) == 4
-    run(data, checkpoint, replace(config, fit=FitConfig(head_steps=4)), out, ["long"])
+    longer = replace(config, regime=replace(config.regime, max_steps=4))
+    run(data, checkpoint, longer, out, ["long"])
     assert len(list((out / "folds").glob("*.json"))) == 7
     data.write_text(data.read_text().replace("long-0", "long-zero"))
     run(data, checkpoint, config, out, ["long"])
     assert len(list((out / "folds").glob("*.json"))) == 10
+
+
+def test_weights_chosen_through_a_decoder_are_of_this_decoder_alone(data, checkpoint, tmp_path):
+    regime = RegimeConfig(epochs=4, peak_lr=1e-2, choose="best-validation")
+    config = build_toy_config(systems=("one-hot",), regime=regime)
+    mea = replace(config, decoder=DecoderConfig(name="mea"))
+    afresh = run(data, checkpoint, mea, tmp_path / "afresh", ["long"])
+    run(data, checkpoint, config, tmp_path / "out", ["long"])
+    after = run(data, checkpoint, mea, tmp_path / "out", ["long"])
+    assert len(list((tmp_path / "out" / "heads").iterdir())) == 2
+    assert numbers_of(after) == numbers_of(afresh)
+
+
+def test_precision_of_an_encoder_that_trains_is_in_the_key(data, checkpoint, tmp_path):
+    regime = RegimeConfig(regime="full", max_steps=1)
+    keys = set()
+    for precision in ("auto", "fp32", "bf16"):
+        settings = replace(regime, precision=precision)
+        config = build_toy_config(systems=("pretrained",), regime=settings)
+        benchmark = read_benchmark(data, config, ["long"])
+        planner = Planner(
+            benchmark=benchmark, checkpoint=checkpoint, config=config, out=tmp_path / "out"
+        )
+        keys.add(next(planner.plan("pretrained", None)).head)
+    assert len(keys) == 3
+
+
+def test_no_rna_to_tune_on_is_refused_before_work(checkpoint, tmp_path, monkeypatch):
+    lines = [line for line in build_lines() if line[0] in ("long-0", "short-0")]
+    data = write_structures(tmp_path / "two.tsv", lines)
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", None)
+    with pytest.raises(ValueError, match="no RNA to tune the threshold on for long: raise fit"):
+        run(data, checkpoint, build_toy_config(), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_embeddings_of_a_killed_run_are_gone_on_with(data, checkpoint, tmp_path, monkeypatch):
+    config, out = build_toy_config(systems=("pretrained",)), tmp_path / "out"
+    real, calls = embed_module.embed_pack, Counter()
+
+    def die_in_the_second_pack(*arguments):
+        calls["packs"] += 1
+        if calls["packs"] == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    config = replace(config, embed=EmbedConfig(max_tokens_per_pack=100))
+    monkeypatch.setattr(files_module, "embed_pack", die_in_the_second_pack)
+    monkeypatch.setattr(files_module, "FLUSH_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, checkpoint, config, out)
+    (folder,) = (out / ".representations").iterdir()
+    resumed = run(data, checkpoint, config, out)
+    whole = calls["packs"] - 1
+    assert not folder.parent.exists()
+    calls.clear()
+    calls["packs"] = 2
+    afresh = run(data, checkpoint, config, tmp_path / "afresh")
+    assert calls["packs"] - 2 == whole
+    assert numbers_of(afresh) == numbers_of(resumed)
 
 
 def test_folds_that_share_their_training_rnas_share_the_fit(
@@ -170,16 +237,14 @@ def test_folds_that_share_their_training_rnas_share_the_fit(
 ):
     lines = [*build_lines(), ("x", "huge", "A" * 60, "." * 60), ("y", "vast", "C" * 60, "." * 60)]
     write_structures(data, lines)
-    real_fit, fits = run_fold_module.fit_head, Counter()
+    real_fit, fits = run_fold_module.fit_pair_model, Counter()
 
     def count(*arguments, **keywords):
         fits["calls"] += 1
         return real_fit(*arguments, **keywords)
 
-    monkeypatch.setattr(run_fold_module, "fit_head", count)
-    config = build_toy_config(
-        systems=("one-hot",), fit=FitConfig(head_steps=2, max_fit_length_nt=50)
-    )
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", count)
+    config = build_toy_config(systems=("one-hot",), fit=FitConfig(max_fit_length_nt=50))
     results = run(data, checkpoint, config, tmp_path / "out")
     assert len(results) == 5
     assert fits["calls"] == 4
@@ -204,7 +269,7 @@ def test_a_broken_result_is_named(data, checkpoint, tmp_path):
         run(data, checkpoint, config, out, ["long"])
 
 
-def test_the_frozen_regime_is_that_of_finetune(data, checkpoint, tmp_path):
+def test_the_path_through_saved_heads_is_that_of_its_parts(data, checkpoint, tmp_path):
     """The path through saved heads and decoders gives what its published parts give by hand."""
     config = build_toy_config(systems=("one-hot",))
     benchmark = read_benchmark(data, config, ["long"])
@@ -216,7 +281,17 @@ def test_the_frozen_regime_is_that_of_finetune(data, checkpoint, tmp_path):
     lengths = {index: len(record.sequence) for index, record in records.items()}
     representations = open_representations(tmp_path / "rows.npy", lengths)
     cpu = torch.device("cpu")
-    head = fit_head(representations, records, fold.train, config.fit, device=cpu).head
+    head = fit_pair_model(
+        representations,
+        records,
+        fold.train,
+        config.regime,
+        encoder=None,
+        folder=tmp_path,
+        key="fit",
+        device=cpu,
+        validate=None,
+    ).model.head
 
     def rank(index, threshold):
         rows_LD = representations.load(index, cpu)

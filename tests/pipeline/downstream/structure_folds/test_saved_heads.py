@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openrinalmo.pipeline.downstream.fitting.finetune import FitConfig
+from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
+from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
 from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
 from openrinalmo.pipeline.downstream.structure import DecoderConfig
 from openrinalmo.pipeline.downstream.structure_folds import run_fold as run_fold_module
@@ -15,6 +16,7 @@ from openrinalmo.pipeline.downstream.structure_folds.saved_heads import (
     list_mismatches,
     load_head,
 )
+from openrinalmo.pipeline.downstream.structure_folds.structure_config import FitConfig
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
 from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
 
@@ -63,7 +65,7 @@ def test_a_head_says_what_it_is(first, checkpoint, tmp_path):
 
 
 def test_kept_heads_are_used_again(first, data, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", refuse_to_fit)
     config = replace(CONFIG, max_test_per_part=2)
     fewer = evaluate_benchmark(
         read_benchmark(data, config), checkpoint, config, out=tmp_path / "out"
@@ -74,7 +76,7 @@ def test_kept_heads_are_used_again(first, data, checkpoint, tmp_path, monkeypatc
 
 
 def test_another_decoder_is_tuned_on_the_kept_head(first, data, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", refuse_to_fit)
     config = replace(CONFIG, decoder=DecoderConfig(name="matching"))
     results = evaluate_benchmark(
         read_benchmark(data, config), checkpoint, config, out=tmp_path / "out"
@@ -84,7 +86,7 @@ def test_another_decoder_is_tuned_on_the_kept_head(first, data, checkpoint, tmp_
 
 
 def test_given_heads_give_the_numbers_of_their_run(first, data, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_fold_module, "fit_head", refuse_to_fit)
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", refuse_to_fit)
     benchmark, out = read_benchmark(data, CONFIG), tmp_path / "other"
     heads = tmp_path / "out" / "heads"
     results = evaluate_benchmark(benchmark, checkpoint, CONFIG, out=out, heads=heads)
@@ -112,7 +114,7 @@ def test_other_encoders_rnas_and_files_are_refused(first, data, checkpoint, tmp_
     other = load_checkpoint(write_checkpoint(tmp_path / "other", seed=9))
     with pytest.raises(ValueError, match="was fitted on another encoder"):
         evaluate(benchmark, other, heads)
-    fewer = replace(CONFIG, fit=FitConfig(head_steps=3, max_fit_sequences=5))
+    fewer = replace(CONFIG, fit=FitConfig(max_fit_sequences=5))
     with pytest.raises(ValueError, match="was fitted on other RNAs .* preset or seed are not"):
         evaluate(read_benchmark(data, fewer), checkpoint, heads, fewer)
     with pytest.raises(FileNotFoundError, match="no saved head in"):
@@ -123,6 +125,43 @@ def test_other_encoders_rnas_and_files_are_refused(first, data, checkpoint, tmp_
         evaluate(benchmark, checkpoint, broken)
     with pytest.raises(ValueError, match=r"no saved base-pair head .* format is 'openrinalmo-1'"):
         evaluate(benchmark, checkpoint, tmp_path / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize("regime", ["linear", "lora", "full"])
+def test_what_other_regimes_fit_is_kept_and_given_alike(
+    data, checkpoint, tmp_path, monkeypatch, regime
+):
+    """Who was held out, the encoder and the regime stand beside adapters and weights too."""
+    settings = replace(CONFIG.regime, regime=regime, epochs=2, max_steps=0)
+    if regime == "lora":
+        settings = replace(settings, lora=LoraConfig(rank=2, every=1))
+    config = replace(CONFIG, regime=settings)
+    benchmark = read_benchmark(data, config)
+    first = evaluate_benchmark(benchmark, checkpoint, config, out=tmp_path / "out")
+    heads = tmp_path / "out" / "heads"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["folds", "heads"]
+    saved = load_head(heads_by_family(heads)["long",])
+    assert (saved.facts.regime, saved.facts.encoder) == (regime, checkpoint.sha256)
+    weights = checkpoint.encoder.state_dict()
+    assert bool(saved.encoder) == settings.trains_encoder
+    if regime == "full":
+        assert any(not torch.equal(one, weights[name]) for name, one in saved.encoder.items())
+
+    monkeypatch.setattr(run_fold_module, "fit_pair_model", refuse_to_fit)
+    # What the head was fitted with is its own; this run says what is read and held out.
+    claimed = replace(config, regime=replace(RegimeConfig(regime=regime), epochs=7))
+    given = evaluate_benchmark(benchmark, checkpoint, claimed, out=tmp_path / "b", heads=heads)
+    assert [one.sequences for one in given] == [one.sequences for one in first]
+    assert [one.settings for one in given] == [one.settings for one in first]
+    with pytest.raises(ValueError, match=rf"was fitted with regime\.regime={regime}, .*not frozen"):
+        evaluate_benchmark(benchmark, checkpoint, CONFIG, out=tmp_path / "c", heads=heads)
+    other = load_checkpoint(write_checkpoint(tmp_path / "other", seed=9))
+    with pytest.raises(ValueError, match="was fitted on another encoder"):
+        evaluate_benchmark(benchmark, other, config, out=tmp_path / "c", heads=heads)
+    wrong = heads_by_family(heads)["short",]
+    alone = read_benchmark(data, config, ["long"])
+    with pytest.raises(ValueError, match=r"was fitted on long \(held out: short\)"):
+        evaluate_benchmark(alone, checkpoint, config, out=tmp_path / "c", heads=wrong)
 
 
 def test_of_many_the_error_speaks_of_the_head_of_this_fold(first, checkpoint, tmp_path):
