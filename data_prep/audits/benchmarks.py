@@ -97,7 +97,9 @@ def read_benchmarks(paths: Iterable[Path], columns: ColumnsConfig) -> Benchmarks
                 for record in parts[name].records
             ]
             if sha256 not in {part.sha256 for part in parts.values()}:
-                found.folders.append(BenchmarkFile(str(path), sha256, "its files", records))
+                found.folders.append(
+                    BenchmarkFile(f"{path.name or path}/", sha256, "its files", records)
+                )
     if not found.files:
         raise ValueError(f"{', '.join(map(str, listed))}: holds no file with sequences")
     return found

@@ -132,7 +132,7 @@ def test_a_folder_of_structures_is_found_by_its_evaluation(planted, tmp_path):
     (folder / "z.fa").write_text(">z\nACGUA\n")
     report = run(corpus, folder, tmp_path / "out", "--exact-only")
     assert [row["benchmark"] for row in report["rows"] if row["family"] == "all"] == ["x", "y", "z"]
-    assert [file["name"] for file in report["files"]] == ["x", "y", "z", str(folder)]
+    assert [file["name"] for file in report["files"]] == ["x", "y", "z", "set/"]
     assert [file["counts"]["sequences"] for file in report["files"]] == [2, 2, 1, 4]
     assert find_audit_line(corpus, hash_structures(folder)) == report["files"][3]["line"]
     (folder / "words.csv").write_text("words\n")
