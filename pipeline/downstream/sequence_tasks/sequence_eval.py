@@ -1,7 +1,6 @@
 """Evaluate a checkpoint on a task of whole sequences: every system, regime and split, each once."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from ..fitting.regime_config import Regime
 from ..representations.embed import Checkpoint
+from ..representations.held_folder import hold_folder
 from ..structure_folds.fold_results import build_key
 from ..task_report import TaskReport
 from ..tasks.task import Split, TaskData
@@ -61,8 +61,10 @@ def evaluate_sequence_task(
     with tqdm(total=len(pending), desc=task.name, unit="fit", disable=None) as progress:
         for system in config.systems:
             jobs = [job for job in pending if job.system == system]
-            with tempfile.TemporaryDirectory(prefix=".rows-", dir=out) as scratch:
-                for run in _iter_runs(task, read, checkpoint, config, jobs, Path(scratch), out):
+            if not jobs:
+                continue
+            with hold_folder(out / ".rows", build_key({"runs": [job.key for job in jobs]})) as rows:
+                for run in _iter_runs(task, read, checkpoint, config, jobs, rows, out):
                     runs.append(run)
                     progress.update()
     systems: list[str] = list(config.systems)
@@ -91,8 +93,6 @@ def _iter_runs(
     out: Path,
 ) -> Iterator[SequenceRun]:
     """Results of one system, each in its file before the next one is begun."""
-    if not jobs:
-        return
     device = _choose_device(config.device)
     source = Source(task, data, checkpoint, config, jobs=jobs, folder=scratch, device=device)
     for job in jobs:

@@ -152,7 +152,8 @@ def _prepare(
     model = build_pair_model(
         saved.head, representations, job.records, regime, encoder=job.encoder, device=device
     )
-    restore_trained(model, saved.encoder)
+    if model.encoder is not None:
+        restore_trained(model.encoder, saved.encoder)
     predict = _predict_by(model.eval(), job)
     if replace(saved.fit.rule.decoder, threshold=job.decoder.threshold) == job.decoder:
         return _Prepared(predict, saved.fit)

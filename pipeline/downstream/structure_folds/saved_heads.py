@@ -6,6 +6,7 @@ another fold scores its own training RNAs, which looks like a great result; so e
 not fit is refused.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,13 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ....model.encoder import Encoder
 from ....model.tensor_file import write_tensors
 from ..decoders.thresholds import DecodingRule
+from ..fitting.lora import inject_lora, merge_lora
 from ..fitting.regime_config import Regime, RegimeConfig, build_regime
 from .fold_results import build_rule
-from .structure_fit import PairHead, build_pair_head
+from .structure_fit import PairHead, build_pair_head, restore_trained
 
 FORMAT = "openrinalmo base-pair head 2"
 _HEAD, _ENCODER = "head.", "encoder."
@@ -105,6 +108,19 @@ def read_head_facts(path: Path) -> HeadFacts:
     """What a head is, without its weights."""
     with _open(path) as file:
         return _read_header(file.metadata() or {})[0]
+
+
+def rebuild_encoder(saved: SavedHead, encoder: Encoder) -> Encoder:
+    """The encoder that `saved` was fitted with, adapters merged: a plain one, to be exported.
+
+    `encoder` is that of the weights whose hash is `saved.facts.encoder`; it is copied.
+    """
+    encoder = copy.deepcopy(encoder)
+    if saved.facts.regime == "lora":
+        inject_lora(encoder, saved.fit.regime.lora, seed=saved.fit.regime.seed)
+    restore_trained(encoder, saved.encoder)
+    merge_lora(encoder)
+    return encoder.requires_grad_(False).eval()
 
 
 @contextmanager

@@ -124,16 +124,14 @@ def list_trained(model: TaskModel) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore_trained(model: TaskModel, trained: Mapping[str, Tensor]) -> None:
-    """Put back what `list_trained` gave, into a model of the same regime and encoder."""
-    if model.encoder is None:
-        return
-    parameters = dict(model.encoder.named_parameters())
+def restore_trained(encoder: Encoder, trained: Mapping[str, Tensor]) -> None:
+    """Put back what `list_trained` gave, into an encoder of the same sizes and adapters."""
+    parameters = dict(encoder.named_parameters())
     if missing := sorted(set(trained) - set(parameters)):
         raise ValueError(f"the encoder has no {missing[0]}, which was fitted with the head")
     for name, tensor in trained.items():
         parameters[name].copy_(tensor)
-        parameters[name].requires_grad_(True)  # so the head reads the encoder, not rows of before
+        parameters[name].requires_grad_(True)  # so a head reads the encoder, not rows of before
 
 
 def predict_logits(model: TaskModel, indices: Sequence[int]) -> list[Tensor]:

@@ -157,11 +157,13 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(tmp_path, checkpoint, 
     with pytest.raises(KeyboardInterrupt):
         evaluate_sequence_task(task, checkpoint, config, data=data, out=out)
     assert len(list((out / "runs").glob("*.npz"))) == 3
-    assert not list(out.glob(".rows-*"))
+    assert len(list((out / ".rows").iterdir())) == 1
+    (out / ".rows" / "of-a-killed-run").mkdir()
 
     monkeypatch.setattr(sequence_sources.Source, "fit", original)
     first = dict.fromkeys(path.name for path in (out / "runs").iterdir())
     resumed = evaluate_sequence_task(task, checkpoint, config, data=data, out=out)
+    assert not (out / ".rows").exists()
     assert strip_times(resumed) == strip_times(at_once)
     assert len(first) == 3
 

@@ -7,16 +7,22 @@ import torch
 
 from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
 from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
-from openrinalmo.pipeline.downstream.representations.embed import load_checkpoint
-from openrinalmo.pipeline.downstream.structure import DecoderConfig
+from openrinalmo.pipeline.downstream.representations.embed import (
+    EmbedConfig,
+    embed_sequences,
+    load_checkpoint,
+)
+from openrinalmo.pipeline.downstream.structure import DecoderConfig, decode
 from openrinalmo.pipeline.downstream.structure_folds import run_fold as run_fold_module
 from openrinalmo.pipeline.downstream.structure_folds.evaluate import evaluate_benchmark
 from openrinalmo.pipeline.downstream.structure_folds.saved_heads import (
     find_head,
     list_mismatches,
     load_head,
+    rebuild_encoder,
 )
 from openrinalmo.pipeline.downstream.structure_folds.structure_config import FitConfig
+from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
 from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
 
@@ -162,6 +168,29 @@ def test_what_other_regimes_fit_is_kept_and_given_alike(
     alone = read_benchmark(data, config, ["long"])
     with pytest.raises(ValueError, match=r"was fitted on long \(held out: short\)"):
         evaluate_benchmark(alone, checkpoint, config, out=tmp_path / "c", heads=wrong)
+
+
+@pytest.mark.parametrize("regime", ["lora", "full"])
+def test_a_fitted_encoder_is_exported_as_a_plain_one(data, checkpoint, tmp_path, regime):
+    """Its rows are those that the head was scored on: the head alone scores the same on them."""
+    settings = replace(CONFIG.regime, regime=regime, max_steps=6)
+    if regime == "lora":
+        settings = replace(settings, lora=LoraConfig(rank=2, every=1))
+    config = replace(CONFIG, regime=settings)
+    benchmark = read_benchmark(data, config, ["long"])
+    (result,) = evaluate_benchmark(benchmark, checkpoint, config, out=tmp_path / "out")
+    saved = load_head(next((tmp_path / "out" / "heads").iterdir()))
+    before = checkpoint.encoder.state_dict()
+    encoder = rebuild_encoder(saved, checkpoint.encoder)
+    assert encoder.state_dict().keys() == before.keys()
+    assert any(not torch.equal(one, before[name]) for name, one in encoder.state_dict().items())
+    for index, scored in zip(benchmark.folds[0].test, result.sequences, strict=True):
+        sequence = benchmark.records[index].sequence
+        rows = embed_sequences(encoder, [sequence], EmbedConfig(), device=torch.device("cpu"))
+        with torch.no_grad():
+            probabilities_LL = saved.head(torch.from_numpy(rows)).sigmoid().numpy()
+        pairs_P2 = decode(probabilities_LL, sequence, saved.fit.rule.decoder)
+        assert build_dot_bracket(pairs_P2, len(sequence)) == scored.predicted
 
 
 def test_of_many_the_error_speaks_of_the_head_of_this_fold(first, checkpoint, tmp_path):
