@@ -27,7 +27,7 @@ from .searching import (
 
 CHANCE_NT = (16, 20, 25, 30, 40, 60, 80, 100, 150, 200, 300)
 CHANCE_NEARNESS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.65, 0.6, 0.45, 0.4, 0.3)
-"""What chance offers, by length: chosen from the 99th percentile up of the nearest records of `core`
+"""What chance offers, by length: the 99th percentile or more of the nearness of `core`'s records
 (42.5 Mnt, both strands) to random sequences, 300 at each of 20 lengths and 600 at each of 18. Of
 others, 600 at each of 21 lengths from 16 to 600 nt, at most 0.7 % were nearer. The last holds for
 longer ones, to which chance is far below."""
