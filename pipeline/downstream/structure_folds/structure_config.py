@@ -136,16 +136,25 @@ class StructureConfig:
 
 
 def apply_structure_settings(config: StructureConfig, settings: Sequence[str]) -> StructureConfig:
-    """A preset with `path=value` settings; one that names another regime begins as its usual fit.
+    """A preset with `path=value` settings.
 
-    `full` begins as published, `linear` and `lora` as ten epochs at 5e-4.
+    One that names another regime begins as its usual fit: `full` as published, `linear` and `lora`
+    as ten epochs at 5e-4. Of `regime.epochs` and `regime.max_steps` the one that is given alone
+    decides: the preset's other one does not end the fit before.
     """
-    chosen = [one for one in settings if one.partition("=")[0] == "regime.regime"]
+    paths = {one.partition("=")[0] for one in settings}
+    chosen = [one for one in settings if one.startswith("regime.regime=")]
     regime = apply_overrides(config.regime, [one.removeprefix("regime.") for one in chosen]).regime
     if regime != config.regime.regime:
         usual = PUBLISHED_FIT if regime == "full" else RegimeConfig(regime=regime)
         config = replace(config, regime=usual)
-    return apply_overrides(config, settings)
+    if "regime.epochs" in paths and "regime.max_steps" not in paths:
+        config = replace(config, regime=replace(config.regime, max_steps=0))
+    config = apply_overrides(config, settings)
+    if "regime.max_steps" in paths and "regime.epochs" not in paths:
+        enough = max(config.regime.epochs, config.regime.max_steps)
+        config = replace(config, regime=replace(config.regime, epochs=enough))
+    return config
 
 
 QUICK_FIT = FitConfig(max_fit_sequences=48, max_validation_sequences=16, max_fit_length_nt=150)

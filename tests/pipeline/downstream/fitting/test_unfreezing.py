@@ -1,8 +1,18 @@
 """The published groups of 33 blocks, and the same proportions of any other number."""
 
+import json
+
 import pytest
 
+from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
+from openrinalmo.pipeline.downstream.fitting.regime_config import (
+    RegimeConfig,
+    build_regime,
+    describe_regime,
+)
+from openrinalmo.pipeline.downstream.fitting.task_model import build_param_groups
 from openrinalmo.pipeline.downstream.fitting.unfreezing import UnfreezingConfig, plan_unfreezing
+from support.regimes import build_model
 
 
 def as_lists(stages):
@@ -50,3 +60,27 @@ def test_settings_are_checked(change):
     name, value = next(iter(change.items()))
     with pytest.raises(ValueError, match=rf"unfreezing\.{name} must be .*{value}"):
         UnfreezingConfig(**change)
+
+
+def test_groups_that_never_train_are_told(caplog):
+    config = RegimeConfig(regime="full", unfreezing=UnfreezingConfig(schedule="structure"))
+    assert config.unfreezing.last_epoch == 24
+    groups = build_param_groups(build_model(config), config, last_epoch=9)
+    assert [group.epoch for group in groups] == [0, 3, 6, 9]
+    (record,) = caplog.records
+    assert "ends in epoch 10, and 5 of the 8 groups of regime.unfreezing.schedule=structure" in (
+        record.getMessage()
+    )
+    caplog.clear()
+    build_param_groups(build_model(config), config, last_epoch=24)
+    assert not caplog.records
+
+
+def test_settings_come_back_from_json():
+    config = RegimeConfig(
+        regime="lora", lora=LoraConfig(rank=4), unfreezing=UnfreezingConfig(every_epochs=2)
+    )
+    described = json.loads(json.dumps(describe_regime(config)))
+    assert build_regime(described) == config
+    often = RegimeConfig(save_every_steps=3, save_every_seconds=1.0)
+    assert describe_regime(often) == describe_regime(RegimeConfig())

@@ -44,9 +44,6 @@ def test_regime_full_is_the_published_fit_unless_said_otherwise(build, preset):
     own = ["regime.unfreezing.schedule=all", "regime.regime=full", "regime.epochs=2"]
     fit = apply_structure_settings(preset_config, own).regime
     assert fit == replace(PUBLISHED_FIT, epochs=2, unfreezing=UnfreezingConfig(schedule="all"))
-    assert apply_structure_settings(preset_config, ["regime.epochs=5"]).regime == replace(
-        preset_config.regime, epochs=5
-    )
     assert apply_structure_settings(preset_config, ["regime.regime=lora"]).regime == RegimeConfig(
         regime="lora"
     )
@@ -56,6 +53,17 @@ def test_regime_full_is_the_published_fit_unless_said_otherwise(build, preset):
 def test_the_full_preset_sees_every_rna_and_decays_as_published(build):
     fit = build("full").regime
     assert (fit.regime, fit.epochs, fit.max_steps, fit.decay_steps) == ("frozen", 3, 0, 7000)
+
+
+@pytest.mark.parametrize("preset", ["quick", "budget", "full"])
+def test_updates_or_epochs_that_are_given_are_what_the_fit_has(preset):
+    usual = build_families_config(preset)
+    by_epochs = apply_structure_settings(usual, ["regime.epochs=5"]).regime
+    assert by_epochs == replace(usual.regime, epochs=5, max_steps=0)
+    by_steps = apply_structure_settings(usual, ["regime.max_steps=900"]).regime
+    assert by_steps == replace(usual.regime, epochs=900, max_steps=900)
+    both = apply_structure_settings(usual, ["regime.max_steps=900", "regime.epochs=2"]).regime
+    assert (both.epochs, both.max_steps) == (2, 900)
 
 
 def test_a_schedule_that_the_epochs_cut_short_is_refused():
