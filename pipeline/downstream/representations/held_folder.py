@@ -1,11 +1,14 @@
 """A scratch folder of one process; what a killed one leaves lasts until the next run."""
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -16,44 +19,55 @@ def hold_folder(parent: Path, name: str) -> Iterator[Path]:
     with; a run that asks for another one removes it. A folder that a living process holds is never
     removed, and is waited for.
     """
+    while (descriptor := _take(parent, name)) is None:
+        pass
+    try:
+        yield parent / name
+        shutil.rmtree(parent / name)
+    finally:
+        os.close(descriptor)
+    with suppress(OSError):  # others' folders are beside it
+        parent.rmdir()
+
+
+def _take(parent: Path, name: str) -> int | None:
+    """The lock of the folder, made if need be; None where another process has just removed it."""
     folder = parent / name
-    while True:
-        parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError), _lock(parent):  # another process may remove it, empty
+    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        beside = _lock(parent)
+        try:
             _remove_left_behind(parent, name)
             folder.mkdir(exist_ok=True)
-        if not folder.exists():
-            continue
-        with _lock(folder) as descriptor:
-            if not _is_at(folder, descriptor):  # its last holder removed it while we waited
-                continue
-            yield folder
-            shutil.rmtree(folder)
-        with suppress(OSError):  # others' folders are beside it
-            parent.rmdir()
-        return
+        finally:
+            os.close(beside)
+        descriptor = _lock(folder)
+        if os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def _remove_left_behind(parent: Path, name: str) -> None:
     for other in parent.iterdir():
         if other.name != name:
-            with suppress(BlockingIOError, FileNotFoundError), _lock(other, fcntl.LOCK_NB):
-                shutil.rmtree(other)
+            with suppress(BlockingIOError, FileNotFoundError):
+                descriptor = _lock(other, waits=False)
+                shutil.rmtree(other, ignore_errors=True)
+                os.close(descriptor)
 
 
-@contextmanager
-def _lock(folder: Path, flags: int = 0) -> Iterator[int]:
-    """A lock that ends with the process, whatever ends it."""
+def _lock(folder: Path, *, waits: bool = True) -> int:
+    """Open and lock a folder; the lock ends when it is closed, or with the process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_at(folder: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(folder.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not waits:
+            os.close(descriptor)
+            raise
+        logger.info("waiting for the process that holds %s", folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor

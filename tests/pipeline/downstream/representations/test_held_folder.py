@@ -9,11 +9,22 @@ import pytest
 from openrinalmo.pipeline.downstream.representations.held_folder import hold_folder
 
 
+def write_half(folder):
+    """What a run writes that is stopped."""
+    (folder / "rows.npy").write_text("half")
+    raise KeyboardInterrupt
+
+
 def fill_and_wait(parent, name, ready):
     with hold_folder(parent, name) as folder:
         (folder / "rows.npy").write_text("half")
         ready.set()
         signal.pause()
+
+
+def hold_at_once(parent):
+    with hold_folder(parent, "a"):
+        pass
 
 
 @pytest.fixture
@@ -47,8 +58,8 @@ def test_it_goes_at_the_end_and_stays_after_an_error(tmp_path):
         assert folder == parent / "a"
         (folder / "rows.npy").write_text("whole")
     assert not parent.exists()
-    with pytest.raises(FileNotFoundError), hold_folder(parent, "a") as folder:
-        (folder / "rows.npy").write_text("half") and (folder / "absent").unlink()
+    with pytest.raises(KeyboardInterrupt), hold_folder(parent, "a") as folder:
+        write_half(folder)
     with hold_folder(parent, "a") as folder:
         assert (folder / "rows.npy").read_text() == "half"
     assert not parent.exists()
@@ -71,3 +82,16 @@ def test_what_a_living_process_holds_is_left_alone(tmp_path, start):
     with hold_folder(parent, "b"), hold_folder(parent, "c"):
         assert sorted(path.name for path in parent.iterdir()) == ["a", "b", "c"]
     assert [path.name for path in parent.iterdir()] == ["a"]
+
+
+def test_the_same_folder_is_waited_for(tmp_path, start):
+    parent = tmp_path / "held"
+    holder = start("a")
+    waiting = multiprocessing.get_context("fork").Process(target=hold_at_once, args=(parent,))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    kill(holder)
+    waiting.join(30)
+    assert waiting.exitcode == 0
+    assert not parent.exists()

@@ -63,12 +63,13 @@ def f1_of(head, representations, records, indices):
 
 
 def test_a_head_learns_hairpins(toy, tmp_path):
+    representations, records = toy
     config = RegimeConfig(max_steps=60, batch_sequences=2, peak_lr=5e-3)
     fitted = fit_head(toy, range(18), config, tmp_path / "a")
     untrained = fit_head(toy, [0], RegimeConfig(max_steps=1), tmp_path / "b")
     assert np.mean(fitted.log.losses[-10:]) < 0.5 * np.mean(fitted.log.losses[:5])
-    assert f1_of(fitted.model.head, *toy, range(18)) > 0.7
-    assert f1_of(untrained.model.head, *toy, range(18)) < 0.3
+    assert f1_of(fitted.model.head, representations, records, range(18)) > 0.7
+    assert f1_of(untrained.model.head, representations, records, range(18)) < 0.3
 
 
 def test_same_seed_same_head_and_global_random_state_is_untouched(toy, tmp_path):
