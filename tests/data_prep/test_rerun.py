@@ -188,12 +188,16 @@ exec {find_mmseqs()} "$@"
     )
     shim.chmod(stat.S_IRWXU)
     script = Path(entry.__file__)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(fasta), "--out", str(tmp_path / "out"), "--threads=1"],
-        env={**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
+    try:
+        process = subprocess.Popen(
+            [sys.executable, script, fasta, "--out", tmp_path / "out", "--threads=1"],
+            env={**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     wait_until(pid_file.exists)
     stuck = int(pid_file.read_text())
     process.send_signal(sent)
