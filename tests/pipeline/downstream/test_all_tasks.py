@@ -140,6 +140,7 @@ def test_a_family_that_pretraining_may_have_seen_is_refused_before_anything_is_f
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2700)  # minutes alone; five times that on a busy machine
 def test_every_task_of_the_sample_reports_under_its_name(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "run")
     names = [name for name in list_all(None) if name != "families"]
