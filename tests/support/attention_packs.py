@@ -34,13 +34,14 @@ class AttentionPack:
     def magnitudes(self) -> list[float]:
         """For the output and the three gradients: the size of what is rounded to fp32 on the way.
 
-        Each element of dq and dk is a difference of two terms, which for one token are the same.
+        Each element of dq and dk is a difference of two dot products, which for one token are the
+        same; the rounding of each goes with the sizes of what it adds.
         A weight is found again as 2**(score - lse), so dv inherits the rounding of an exponent.
         In units of the pack's own dtype, which may be coarser than that of the sums.
         """
         q, k, v, grad = (x.float() for x in (*self.inputs, self.grad))
         scale = q.shape[-1] ** -0.5
-        weight_grad = (grad * v).sum(-1).abs().max() * scale
+        weight_grad = (grad * v).abs().sum(-1).max() * scale
         term = weight_grad * torch.maximum(q.abs().max(), k.abs().max())
         exponent = q.norm(dim=-1).max() * k.norm(dim=-1).max() * scale * math.log2(math.e)
         unit = torch.finfo(torch.float32).eps / torch.finfo(self.q.dtype).eps
