@@ -98,5 +98,7 @@ def select_records(
     """Return the letters and ends of the chosen records alone."""
     if is_chosen.all():
         return letters, ends
-    lengths = np.diff(ends, prepend=0)
-    return letters[np.repeat(is_chosen, lengths)], np.cumsum(lengths[is_chosen])
+    edges = np.flatnonzero(np.diff(is_chosen, prepend=False, append=False))  # of runs of records
+    runs = np.append(0, ends)[edges].reshape(-1, 2).tolist()
+    chosen = [letters[start:stop] for start, stop in runs]
+    return np.concatenate([letters[:0], *chosen]), np.cumsum(np.diff(ends, prepend=0)[is_chosen])

@@ -25,9 +25,10 @@ _IS_CONTROL = bytes(byte in (*range(9), *range(14, 32), 127) for byte in range(2
 """Bytes of no text: NUL alone marks a header as binary, since old NCBI headers hold ^A."""
 _DEL = 127
 _TEXT_BLANKS = b"\x1c\x1d\x1e\x1f"  # white space to `str.split`, not to `bytes.split`
-_TYPE_MARKS = (b"rna_type=", b"transcript_biotype:")  # the second is Ensembl's
+_TYPE_MARK, _ENSEMBL_MARK = b"rna_type=", b"transcript_biotype:"
+_BLANK = ord(" ")
 # Never the first word: that is the identifier.
-_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:%b|(%b))(\S*)" % _TYPE_MARKS)
+_RNA_TYPE = re.compile(rb"(?<=\S)\s+(?:%b|(%b))(\S*)" % (_TYPE_MARK, _ENSEMBL_MARK))
 _ENSEMBL_WORDS = {word.encode(): ours.encode() for word, ours in ENSEMBL_WORDS.items()}
 _NEXT_HEADER = b"\x01"  # ^A: NCBI's nt joins the headers of equal sequences by it
 
@@ -123,20 +124,58 @@ def _parse(text: bytes, place: _Place) -> RecordBlock:
     is_plain = np.count_nonzero(array < ord(" ")) == len(line_ends) and array.max() < _DEL
     if not is_plain:
         _refuse_binary(text, place, starts + 2, header_ends, letters, ends)
-    headers = [text[i:j] for i, j in zip((starts + 2).tolist(), header_ends.tolist(), strict=True)]
+    if is_plain and _ENSEMBL_MARK not in text and not np.any(array[starts + 2] == _BLANK):
+        ids, rna_types = _split_simple_headers(text, array, starts + 2, header_ends)
+    else:
+        headers = _read_headers(text, starts + 2, header_ends, is_plain=is_plain)
+        ids = [(header.split(None, 1) or [b""])[0] for header in headers]
+        has_types = _TYPE_MARK in text or _ENSEMBL_MARK in text
+        rna_types = [_read_type(header) if has_types else None for header in headers]
+    return RecordBlock(ids, rna_types, letters, ends, place.number + 1)
+
+
+def _split_simple_headers(
+    text: bytes, array: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[list[bytes], list[bytes | None]]:
+    """Return the identifiers and RNA types of headers that begin with a word, between blanks.
+
+    Most files' headers do, and their blanks and marks are found in NumPy, for a third of the time.
+    """
+    blanks = np.append(np.flatnonzero(array == _BLANK), len(array))
+    ids = _cut(text, starts, np.minimum(blanks[np.searchsorted(blanks, starts)], stops))
+    marks = np.flatnonzero(blanks + len(_TYPE_MARK) < len(array))
+    for offset, letter in enumerate(_TYPE_MARK, start=1):
+        marks = marks[array[blanks[marks] + offset] == letter]
+    owners = np.searchsorted(starts, blanks[marks], side="right") - 1
+    is_inside = blanks[marks] < stops[owners]
+    owners, first = np.unique(owners[is_inside], return_index=True)
+    marks = marks[is_inside][first]
+    begins, ends = np.zeros((2, len(ids)), np.int64)
+    begins[owners] = blanks[marks] + 1 + len(_TYPE_MARK)
+    ends[owners] = np.minimum(blanks[marks + 1], stops[owners])
+    return ids, [word or None for word in _cut(text, begins, ends)]
+
+
+def _read_headers(
+    text: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64], *, is_plain: bool
+) -> list[bytes]:
+    """Return headers of any kind with nothing but white space of `bytes` between their words."""
+    headers = _cut(text, starts, stops)
     if not is_plain and _NEXT_HEADER in text:
         headers = [header.partition(_NEXT_HEADER)[0] for header in headers]
     if not is_plain and (not text.isascii() or any(blank in text for blank in _TEXT_BLANKS)):
         headers = [" ".join(h.decode(errors="replace").split()).encode() for h in headers]
-    ids = [(header.split(None, 1) or [b""])[0] for header in headers]
-    rna_types: list[bytes | None] = [None] * len(ids)
-    if any(mark in text for mark in _TYPE_MARKS):
-        found = map(_RNA_TYPE.search, headers)
-        rna_types = [_read_type(match) if match else None for match in found]
-    return RecordBlock(ids, rna_types, letters, ends, place.number + 1)
+    return headers
 
 
-def _read_type(match: re.Match[bytes]) -> bytes | None:
+def _cut(text: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[bytes]:
+    return [text[i:j] for i, j in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+
+def _read_type(header: bytes) -> bytes | None:
+    match = _RNA_TYPE.search(header)
+    if not match:
+        return None
     is_ensembls, word = match.groups()
     return (_ENSEMBL_WORDS.get(word, word) if is_ensembls else word) or None
 
