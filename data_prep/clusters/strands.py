@@ -30,6 +30,7 @@ _JOIN_LETTERS = 1 << 16
 _JOIN_PAIRS = 1 << 20
 _FILTER_K = 12
 _FILTER_MASK = np.uint32(4**_FILTER_K - 1)
+_BIT = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _REVERSE = build_reverse_complements(_K)
 
 
@@ -175,16 +176,14 @@ def _find_candidates(
     """Return pairs of places in `lone` and `heads`: for each sequence, its best heads first."""
     codes, owners = _gather_kmers(file, lone, JOIN_K)
     order = np.argsort(codes, kind="stable")
-    codes, owners = codes[order], owners[order]
-    _, places, copies = np.unique(codes, return_inverse=True, return_counts=True)
-    is_telling = copies[places] <= JOIN_MAX_COPIES
-    codes, owners = codes[is_telling], owners[is_telling]
-    is_wanted = np.zeros(4**_FILTER_K, bool)
-    is_wanted[codes & _FILTER_MASK] = True
-    wanted_bits = np.packbits(is_wanted, bitorder="little")  # stays in the cache
+    owners = owners[order]
+    codes, first, copies = np.unique(codes[order], return_index=True, return_counts=True)
+    is_telling = copies <= JOIN_MAX_COPIES
+    codes, first, copies = codes[is_telling], first[is_telling], copies[is_telling]
+    ends, whole = _set_bits(codes & _FILTER_MASK, 4**_FILTER_K), _set_bits(codes, 4**JOIN_K)
     place_of = np.full(len(file), -1)
     place_of[heads] = np.arange(len(heads))
-    kept = [np.empty((3, 0), np.int64)]
+    best, kept, waiting = np.empty((3, 0), np.int64), [], 0
     start = 0
     while start < len(file) and len(codes):
         # Records as they lie in the file, others among them: to gather letters takes longer.
@@ -192,26 +191,37 @@ def _find_candidates(
         stop = max(start + 1, int(np.searchsorted(file.starts, before + _JOIN_LETTERS)))
         end = file.starts[stop - 1] + file.lengths[stop - 1]
         seen, is_valid = number_kmers(file.letters[before:end], JOIN_K)
-        filtered = seen & _FILTER_MASK
-        bits = wanted_bits[filtered >> np.uint32(3)] >> (filtered & np.uint32(7)).astype(np.uint8)
-        hits = np.flatnonzero(bits & is_valid)
+        hits = np.flatnonzero(_has_bits(ends, seen & _FILTER_MASK) & is_valid)
+        hits = hits[_has_bits(whole, seen[hits])]
         starts = file.starts[start:stop]
         places = place_of[start + np.searchsorted(starts, before + hits, side="right") - 1]
         seen, places = seen[hits[places >= 0]], places[places >= 0]
         order = np.argsort(seen)  # a search in order stays in the cache: a third of the time
-        seen, places = seen[order], places[order]
-        low, high = np.searchsorted(codes, seen), np.searchsorted(codes, seen, side="right")
-        hits = np.repeat(low - np.cumsum(high - low) + (high - low), high - low)
-        hits += np.arange(len(hits))
-        keys = owners[hits] * len(heads) + np.repeat(places, high - low)
+        at, places = np.searchsorted(codes, seen[order]), places[order]
+        times = copies[at]
+        hits = np.repeat(first[at] - np.cumsum(times) + times, times) + np.arange(times.sum())
+        keys = owners[hits] * len(heads) + np.repeat(places, times)
         keys, counts = np.unique(keys, return_counts=True)
         sequence, head = np.divmod(keys, len(heads))
         kept.append(_keep_best([np.stack([sequence, -counts, head])]))
-        if sum(pairs.shape[1] for pairs in kept[1:]) > max(_JOIN_PAIRS, kept[0].shape[1]):
-            kept = [_keep_best(kept)]
+        waiting += kept[-1].shape[1]
+        if waiting > max(_JOIN_PAIRS, best.shape[1]):
+            best, kept, waiting = _keep_best([best, *kept]), [], 0
         start = stop
-    sequence, _, head = _keep_best(kept)
+    sequence, _, head = _keep_best([best, *kept])
     return sequence, head
+
+
+def _set_bits(places: NDArray[np.uint32], size: int) -> NDArray[np.uint8]:
+    """Return `size` bits, eight a byte, of which those at `places` are set."""
+    bits = np.zeros(size // 8, np.uint8)
+    np.bitwise_or.at(bits, places >> np.uint32(3), _BIT[places & np.uint32(7)])
+    return bits
+
+
+def _has_bits(bits: NDArray[np.uint8], places: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    shifts = (places & np.uint32(7)).astype(np.uint8)
+    return (bits[places >> np.uint32(3)] >> shifts & np.uint8(1)).view(bool)
 
 
 def _keep_best(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
