@@ -86,6 +86,13 @@ class RegimeConfig:
         """Whether anything but the head trains."""
         return self.regime in ("lora", "full")
 
+    @property
+    def reads_frozen(self) -> bool:
+        """Whether the head trains alone at first, or throughout: it reads rows computed once."""
+        return not self.trains_encoder or (
+            self.regime == "full" and self.unfreezing.schedule != "all"
+        )
+
     def list_idle(self) -> list[str]:
         """Settings that are not the defaults and that nothing of this fit reads."""
         usual = RegimeConfig()

@@ -95,8 +95,8 @@ class _Read:
     """
 
     records: dict[int, StructureRecord]
-    rows: Path
-    """Of a program that folds it does not exist."""
+    rows: Path | None
+    """None of a program that folds, and of an encoder that trains from the first step on."""
     encoder: Encoder | None
 
     @classmethod
@@ -108,14 +108,17 @@ class _Read:
         held: ExitStack,
         device: torch.device,
     ) -> "_Read":
-        """Write the rows to a folder that goes when `held` is closed, and stays if that fails."""
+        """Write the rows, if any are read: their folder goes with `held`, unless that fails."""
         folds = [plan.fold for plan in plans]
         needed = {i for fold in folds for i in (*fold.test, *fold.train, *fold.validation)}
         records = {index: planner.benchmark.records[index] for index in sorted(needed)}
         config = planner.config
         encoder = _build_encoder(system, planner.checkpoint, config)
         if system in FOLDER_SYSTEMS:
-            return cls(records=records, rows=Path(), encoder=None)
+            return cls(records=records, rows=None, encoder=None)
+        trained = encoder if config.regime.trains_encoder else None
+        if trained is not None and not config.regime.reads_frozen:
+            return cls(records=records, rows=None, encoder=trained)
         facts = {
             "version": VERSION_OF_NUMBERS,
             "identity": plans[0].facts.encoder,
@@ -134,7 +137,6 @@ class _Read:
             rows = write_representations(
                 folder, "rows", encoder, sequences, config.embed, device=device
             )
-        trained = encoder if config.regime.trains_encoder else None
         return cls(records=records, rows=rows, encoder=trained)
 
 

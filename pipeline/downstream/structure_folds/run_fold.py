@@ -56,8 +56,8 @@ class FoldJob:
     decoder: DecoderConfig
     records: Mapping[int, StructureRecord]
     """Every RNA of the folds, by its index in the benchmark."""
-    rows: Path
-    """File with what the system reads of `records`, in their order; a folding program has none."""
+    rows: Path | None
+    """File with what the system reads of `records`, in their order, if it reads any rows."""
     device: str
     facts: HeadFacts
     head: Path
@@ -103,8 +103,10 @@ def _iter_folded(job: FoldJob) -> Iterator[FoldResult]:
 
 def _iter_fitted(job: FoldJob) -> Iterator[FoldResult]:
     device = torch.device(job.device)
-    lengths = {index: len(record.sequence) for index, record in job.records.items()}
-    representations = open_representations(job.rows, lengths)
+    representations = None
+    if job.rows is not None:
+        lengths = {index: len(record.sequence) for index, record in job.records.items()}
+        representations = open_representations(job.rows, lengths)
     shared = next(iter(job.folds.values()))
     predict_map, fit = _prepare(job, shared, representations, device)
     for key, fold in job.folds.items():
@@ -141,7 +143,7 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(
-    job: FoldJob, shared: Fold, representations: Representations, device: torch.device
+    job: FoldJob, shared: Fold, representations: Representations | None, device: torch.device
 ) -> _Prepared:
     """The head that is kept, with what was fitted beside it; where there is none, it is fitted."""
     if not job.head.exists():
@@ -165,7 +167,7 @@ def _prepare(
 
 
 def _fit_and_save(
-    job: FoldJob, shared: Fold, representations: Representations, device: torch.device
+    job: FoldJob, shared: Fold, representations: Representations | None, device: torch.device
 ) -> None:
     """Fit and tune; the state of the fit goes when the head is there."""
     folder = job.head.parent.parent / FITS

@@ -37,7 +37,7 @@ class FittedModel(NamedTuple):
 
 
 def fit_pair_model(
-    representations: Representations,
+    representations: Representations | None,
     records: Mapping[int, StructureRecord],
     train: Sequence[int],
     config: RegimeConfig,
@@ -50,9 +50,12 @@ def fit_pair_model(
 ) -> FittedModel:
     """Fit a fresh head on the RNAs `train`; the encoder is copied where the regime trains it.
 
-    `validate` is asked only where the best weights are to be kept.
+    `representations` may be left out if the encoder trains from the first step on. `validate` is
+    asked only where the best weights are to be kept.
     """
-    head = build_pair_head(representations.embed_dim, config)
+    source = representations if encoder is None else encoder.config
+    assert source is not None, "a head reads an encoder or rows"
+    head = build_pair_head(source.embed_dim, config)
     # A pair is one of hundreds of candidates: starting there, 64 updates reach F1 0.2 on a held-out
     # family, where the default start reaches 0.05 to 0.1 (5S rRNA of the sample, one-hot).
     nn.init.constant_(head.output_bias, compute_pair_log_odds(records, train))
@@ -91,7 +94,7 @@ def build_pair_head(embed_dim: int, config: RegimeConfig) -> PairHead:
 
 def build_pair_model(
     head: PairHead,
-    representations: Representations,
+    representations: Representations | None,
     records: Mapping[int, StructureRecord],
     config: RegimeConfig,
     *,
@@ -103,6 +106,7 @@ def build_pair_model(
     Without an encoder (one-hot, k-mers) the head alone is fitted, whatever the regime.
     """
     if encoder is None or not config.trains_encoder:
+        assert representations is not None, "a frozen encoder's rows are computed once"
         return TaskModel(head.to(device), FrozenRows(representations, device))
     return build_task_model(
         head,

@@ -9,7 +9,9 @@ import torch
 
 from openrinalmo.pipeline.downstream import structure as structure_module
 from openrinalmo.pipeline.downstream.baselines import Folder, encode_one_hot
+from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
 from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
+from openrinalmo.pipeline.downstream.fitting.unfreezing import UnfreezingConfig
 from openrinalmo.pipeline.downstream.representations import embed as embed_module
 from openrinalmo.pipeline.downstream.representations import representation_files as files_module
 from openrinalmo.pipeline.downstream.representations.embed import (
@@ -28,6 +30,8 @@ from openrinalmo.pipeline.downstream.structure_folds.structure_fit import fit_pa
 from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
 from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
+
+GRADUAL = UnfreezingConfig(schedule="structure", every_epochs=1)
 
 
 @pytest.fixture
@@ -204,6 +208,30 @@ def test_no_rna_to_tune_on_is_refused_before_work(checkpoint, tmp_path, monkeypa
     with pytest.raises(ValueError, match="no RNA to tune the threshold on for long: raise fit"):
         run(data, checkpoint, build_toy_config(), tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("regime", "reads_rows"),
+    [
+        (RegimeConfig(regime="lora", lora=LoraConfig(every=1), max_steps=1), False),
+        (RegimeConfig(regime="full", max_steps=1), False),
+        (RegimeConfig(regime="full", unfreezing=GRADUAL, epochs=9), True),
+    ],
+    ids=["lora", "full", "gradual"],
+)
+def test_an_encoder_that_trains_at_once_embeds_nothing_ahead(
+    data, checkpoint, tmp_path, monkeypatch, regime, reads_rows
+):
+    real, calls = files_module.embed_pack, Counter()
+
+    def count(*arguments):
+        calls["packs"] += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(files_module, "embed_pack", count)
+    config = build_toy_config(systems=("pretrained",), regime=regime)
+    run(data, checkpoint, config, tmp_path / "out", ["long"])
+    assert bool(calls["packs"]) == reads_rows
 
 
 def test_embeddings_of_a_killed_run_are_gone_on_with(data, checkpoint, tmp_path, monkeypatch):
