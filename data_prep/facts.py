@@ -79,6 +79,7 @@ def summarise_reports(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "cluster_facts": {
             key: reports["clusters"][key] for key in CLUSTER_FACTS if key in reports["clusters"]
         },
+        "sources": reports["records"]["source_names"],
         "rejected_examples": reports["records"]["rejected_examples"],
         "exclusion": reports["unique"]["exclusion"],
     }

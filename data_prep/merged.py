@@ -75,7 +75,7 @@ def publish_merged(steps: Path, folder: Path, report: dict[str, Any]) -> dict[st
     `report` is that of the step `records`.
     """
     names = {
-        "sources": pa.array([source["source"] for source in report["sources"]]),
+        "sources": pa.array(report["source_names"]),
         "rna_types": pa.array(report["rna_types"]),
     }
     path = folder / SHARDS_FOLDER / MERGED_NAME

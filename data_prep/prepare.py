@@ -154,7 +154,6 @@ def _make_shards(
         folder,
         {
             "products": {name: report["sha256"] for name, report in reports.items()},
-            "sources": records["sources"],
             "rna_types": records["rna_types"],
             "mmseqs": facts["tools"]["mmseqs"],
             "weights": asdict(config.weights),

@@ -153,7 +153,7 @@ def _read_labels(records: pa.Table, unique: np.ndarray, report: dict[str, Any]) 
     vocabulary = sorted({names[number] for number in numbers})
     place = {rna_type: number for number, rna_type in enumerate(vocabulary)}
     places = np.array([place.get(rna_type, 0) for rna_type in names], np.int32)
-    return _Labels([source["source"] for source in report["sources"]], vocabulary, places)
+    return _Labels(report["source_names"], vocabulary, places)
 
 
 def _take_rows(steps: Path, labels: _Labels, rows: np.ndarray, clusters: np.ndarray) -> pa.Table:

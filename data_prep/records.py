@@ -106,6 +106,7 @@ def build_records(
                 config.source_names, tally.read, tally.accepted, strict=True
             )
         ],
+        "source_names": list(tally.source_numbers),
         "lengths_as_read": tally.lengths_as_read.tolist(),
         "rna_types": list(tally.type_numbers),
         "sha256": hash_file(path),
@@ -122,6 +123,7 @@ class _Tally:
         self.lengths_as_read = np.zeros(len(LENGTH_EDGES_NT), np.int64)
         self.rejected: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
+        self.source_numbers = {name: number for number, name in enumerate(config.source_names)}
         self.type_numbers = {UNKNOWN_RNA_TYPE: UNKNOWN_NUMBER}
         self.in_metadata = 0
 
@@ -139,6 +141,14 @@ class _Tally:
         for row in sorted(examples):
             reason = REJECT_REASONS[filtered.reasons[row] - 1]
             self.examples[reason].append(ids[row].decode())
+
+    def number_sources(self, sources: list[bytes]) -> NDArray[np.int32]:
+        """Return each record's number of `source_numbers`; new ones in the order they are met."""
+        numbers = {
+            source: self.source_numbers.setdefault(source.decode(), len(self.source_numbers))
+            for source in dict.fromkeys(sources)
+        }
+        return np.fromiter(map(numbers.__getitem__, sources), np.int32, len(sources))
 
     def number_types(self, rna_types: list[bytes | str | None]) -> NDArray[np.int32]:
         """Return each record's number of `rna_types`, given in the order in which they are met."""
@@ -195,7 +205,10 @@ def _iter_batches(
                     found = metadata.find(ids)
                     tally.in_metadata += len(found) - found.count(None)
                     rna_types = choose_types(found, rna_types)
-                yield _build_batch(filtered, ids, source, tally.number_types(rna_types))
+                sources = np.full(len(ids), source, np.int32)
+                if block.sources is not None:
+                    sources = tally.number_sources([*compress(block.sources, is_accepted)])
+                yield _build_batch(filtered, ids, sources, tally.number_types(rna_types))
 
 
 def _name_records(block: RecordBlock, source_name: str) -> list[bytes]:
@@ -210,7 +223,10 @@ def _name_records(block: RecordBlock, source_name: str) -> list[bytes]:
 
 
 def _build_batch(
-    filtered: FilteredBlock, ids: list[bytes], source: int, rna_types: NDArray[np.int32]
+    filtered: FilteredBlock,
+    ids: list[bytes],
+    sources: NDArray[np.int32],
+    rna_types: NDArray[np.int32],
 ) -> pa.RecordBatch:
     """Hand the buffers to Arrow as they are: no Python object a record."""
     rows = len(ids)
@@ -220,7 +236,7 @@ def _build_batch(
         [letter_offsets, filtered.letters],
         [id_offsets, b"".join(ids)],
         [filtered.digests],
-        [np.full(rows, source, np.int32)],
+        [sources],
         [rna_types],
     ]
     arrays = [

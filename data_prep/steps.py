@@ -25,7 +25,7 @@ from .seals import hash_files, write_sealed
 logger = logging.getLogger(__name__)
 
 STEP_FILE = "step.json"
-VERSION = 6
+VERSION = 7
 """Part of every fingerprint: raised when the code of a step changes what it makes."""
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,23 @@ class FormatConfig:
     """By default `rna_type` where the table has it."""
 
 
+class _Columns(NamedTuple):
+    sequence: str
+    id: str | None
+    rna_type: str | None
+    source: str | None
+
+
+class _Slice(NamedTuple):
+    """What some rows hold; what is null is empty, or no type."""
+
+    ids: list[bytes]
+    rna_types: list[bytes | None]
+    sources: list[bytes] | None
+    letters: bytes
+    lengths: np.ndarray
+
+
 def iter_parquet_blocks(
     path: Path, on_read: Callable[[int], object] = int, *, config: FormatConfig | None = None
 ) -> Iterator[RecordBlock]:
@@ -50,9 +67,16 @@ def iter_parquet_blocks(
 
 
 def iter_arrow_blocks(
-    path: Path, on_read: Callable[[int], object] = int, *, config: FormatConfig | None = None
+    path: Path,
+    on_read: Callable[[int], object] = int,
+    *,
+    config: FormatConfig | None = None,
+    source_column: str | None = None,
 ) -> Iterator[RecordBlock]:
-    """Yield the rows of an Arrow IPC file or stream; both are mapped, not read into memory."""
+    """Yield the rows of an Arrow IPC file or stream; both are mapped, not read into memory.
+
+    `source_column`, which only prepared data has, says where each record was read first.
+    """
     with _naming(path), pa.memory_map(str(path)) as source:
         if source.read(6) == b"ARROW1":
             reader = pa.ipc.open_file(source)
@@ -66,6 +90,7 @@ def iter_arrow_blocks(
             batches = pa.ipc.open_stream(source)
             schema = batches.schema
         columns = _choose_columns(path, schema, config or FormatConfig())
+        columns = columns._replace(source=source_column)
         yield from _iter_blocks(path, batches, columns, on_read, None)
 
 
@@ -85,9 +110,7 @@ class _naming:  # noqa: N801
             raise ValueError(f"{self._path}: {words}: get it again, or write it anew") from error
 
 
-def _choose_columns(
-    path: Path, schema: pa.Schema, config: FormatConfig
-) -> tuple[str, str | None, str | None]:
+def _choose_columns(path: Path, schema: pa.Schema, config: FormatConfig) -> _Columns:
     wanted = (
         (config.sequence_column, True, "--sequence-column"),
         (config.id_column or "id", config.id_column is not None, "--id-column"),
@@ -111,7 +134,7 @@ def _choose_columns(
             found[-1] = None
     sequence, identifier, rna_type = found
     assert sequence is not None
-    return sequence, identifier, rna_type
+    return _Columns(sequence, identifier, rna_type, None)
 
 
 def _is_usable(kind: pa.DataType, flag: str) -> bool:
@@ -131,13 +154,13 @@ def _is_usable(kind: pa.DataType, flag: str) -> bool:
 def _iter_blocks(
     path: Path,
     batches: Any,
-    columns: tuple[str, str | None, str | None],
+    columns: _Columns,
     on_read: Callable[[int], object],
     num_rows: int | None,
 ) -> Iterator[RecordBlock]:
     """Join slices of rows to blocks; bytes are heard of by the share of rows, or at the end."""
     size, heard, done = path.stat().st_size, 0, 0
-    slices: list[tuple[list[bytes], list[bytes | None], bytes, np.ndarray]] = []
+    slices: list[_Slice] = []
     letters, next_row = 0, 1
     for batch in batches:
         for start in range(0, batch.num_rows, SLICE_ROWS):
@@ -145,8 +168,8 @@ def _iter_blocks(
                 slices.append(_take(batch.slice(start, SLICE_ROWS), columns))
             except pa.ArrowException as error:
                 raise ValueError(f"among the {SLICE_ROWS} rows from {next_row}: {error}") from error
-            letters += len(slices[-1][2])
-            next_row += len(slices[-1][0])
+            letters += len(slices[-1].letters)
+            next_row += len(slices[-1].ids)
             if letters >= BLOCK_LETTERS:
                 yield (block := _join(slices, done + 1))
                 done, slices, letters = done + len(block.ids), [], 0
@@ -161,23 +184,23 @@ def _iter_blocks(
     on_read(size - heard)
 
 
-def _take(
-    batch: pa.RecordBatch, columns: tuple[str, str | None, str | None]
-) -> tuple[list[bytes], list[bytes | None], bytes, np.ndarray]:
-    """Return identifiers, RNA types, letters and lengths; what is null is empty, or no type."""
-    sequence, identifier, rna_type = columns
-    array = pc.fill_null(_to_binary(batch.column(sequence)), b"")
+def _take(batch: pa.RecordBatch, columns: _Columns) -> _Slice:
+    array = pc.fill_null(_to_binary(batch.column(columns.sequence)), b"")
     _, offsets, values = array.buffers()
     ends = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8)
     letters = b"" if values is None else bytes(memoryview(values)[ends[0] : ends[-1]])
-    ids = (
-        [value or b"" for value in _to_binary(batch.column(identifier)).to_pylist()]
-        if identifier
-        else [b""] * batch.num_rows
-    )
-    types = _to_binary(batch.column(rna_type)).to_pylist() if rna_type else [None] * batch.num_rows
+
+    def list_values(name: str | None) -> list[bytes | None]:
+        return _to_binary(batch.column(name)).to_pylist() if name else [None] * batch.num_rows
+
     unknown = (b"", UNKNOWN_RNA_TYPE.encode())
-    return ids, [None if t in unknown else t for t in types], letters, np.diff(ends)
+    return _Slice(
+        ids=[value or b"" for value in list_values(columns.id)],
+        rna_types=[None if t in unknown else t for t in list_values(columns.rna_type)],
+        sources=[s or b"" for s in list_values(columns.source)] if columns.source else None,
+        letters=letters,
+        lengths=np.diff(ends),
+    )
 
 
 def _to_binary(array: pa.Array) -> pa.Array:
@@ -195,11 +218,13 @@ def _to_binary(array: pa.Array) -> pa.Array:
     return array.cast(pa.large_binary())
 
 
-def _join(slices: list[Any], first_number: int) -> RecordBlock:
+def _join(slices: list[_Slice], first_number: int) -> RecordBlock:
+    sources = [part.sources for part in slices if part.sources is not None]
     return RecordBlock(
-        ids=[value for ids, *_ in slices for value in ids],
-        rna_types=[value for _, types, *_ in slices for value in types],
-        letters=np.frombuffer(b"".join(letters for _, _, letters, _ in slices), np.uint8),
-        ends=np.cumsum(np.concatenate([lengths for *_, lengths in slices]), dtype=np.int64),
+        ids=[value for part in slices for value in part.ids],
+        rna_types=[value for part in slices for value in part.rna_types],
+        letters=np.frombuffer(b"".join(part.letters for part in slices), np.uint8),
+        ends=np.cumsum(np.concatenate([part.lengths for part in slices]), dtype=np.int64),
         first_number=first_number,
+        sources=[value for part in sources for value in part] if sources else None,
     )

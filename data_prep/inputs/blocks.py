@@ -24,6 +24,8 @@ class RecordBlock(NamedTuple):
     """Where each record ends in `letters`."""
     first_number: int
     """Number of the first record in its input, from 1."""
+    sources: list[bytes] | None = None
+    """Where each record was read first, of prepared data; None: from this input."""
 
 
 BlockReader = Callable[[Source, Callable[[int], object]], Iterator[RecordBlock]]

@@ -20,7 +20,7 @@ _DIGEST = np.dtype(f"S{DIGEST_BYTES}")
 def iter_prepared_blocks(
     folder: Path, on_read: Callable[[int], object] = int
 ) -> Iterator[RecordBlock]:
-    """Yield all records of a prepared data folder, training before validation.
+    """Yield all records of a prepared data folder, training before validation, with their sources.
 
     A block is followed by the duplicates of its records, so that their identifiers are not lost
     and a family that only they name can still be left out.
@@ -34,7 +34,8 @@ def iter_prepared_blocks(
     duplicates = _Duplicates(open_merged(folder))
     number = 1
     for entry in entries:
-        for block in iter_arrow_blocks(folder / entry["file"], on_read):
+        path = folder / entry["file"]
+        for block in iter_arrow_blocks(path, on_read, source_column="source"):
             for part in (block, *duplicates.iter_blocks(block)):
                 yield part._replace(first_number=number)
                 number += len(part.ids)
@@ -60,7 +61,7 @@ class _Duplicates:
         lists = self._merged.take(self._order[places[kept]])
         counts = pc.call_function("list_value_length", [lists.column("ids")]).to_numpy()
         rows = np.repeat(kept, counts)
-        ids, rna_types = _flatten(lists, "ids"), _flatten(lists, "rna_types")
+        ids, rna_types, sources = (_flatten(lists, n) for n in ("ids", "rna_types", "sources"))
         starts = np.concatenate([np.zeros(1, np.int64), block.ends])
         for first in range(0, len(rows), SLICE_ROWS):
             chosen = rows[first : first + SLICE_ROWS].tolist()
@@ -71,6 +72,7 @@ class _Duplicates:
                 letters=np.concatenate(pieces),
                 ends=np.cumsum([len(piece) for piece in pieces], dtype=np.int64),
                 first_number=block.first_number,
+                sources=sources[first : first + SLICE_ROWS],
             )
 
 

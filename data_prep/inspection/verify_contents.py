@@ -88,10 +88,9 @@ def _find_shard_faults(path: Path, entry: dict[str, Any], manifest: dict[str, An
         faults.append(f"{entry['file']}: its letters begin at {offsets[0]}, not at 0")
     if batch.column("rna_type").dictionary.to_pylist() != manifest["rna_types"]:
         faults.append(f"{entry['file']} knows other RNA types than the manifest")
-    sources = {row.get("source") for row in manifest.get("inputs", [])}
-    strange = set(batch.column("source").dictionary.to_pylist()) - sources
-    if sources and strange:
-        faults.append(f"{entry['file']} names sources that are no inputs: {_name(sorted(strange))}")
+    sources = manifest.get("sources")
+    if sources is not None and batch.column("source").dictionary.to_pylist() != sources:
+        faults.append(f"{entry['file']} names other sources than the manifest")
     return faults
 
 

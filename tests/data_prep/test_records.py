@@ -80,6 +80,7 @@ def build_slowly(inputs, types):
         "accepted": len(rows),
         "accepted_nt": sum(len(row[0]) for row in rows),
         "sources": [{"source": s, "read": r, "accepted": a} for s, r, a in sources],
+        "source_names": [name for name, _, _ in sources],
         "lengths_as_read": lengths,
         "rna_types": rna_types,
     }, rows

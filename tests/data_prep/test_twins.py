@@ -115,6 +115,16 @@ def test_prepared_data_as_an_input_gives_what_was_merged_too(tmp_path):
     assert again["counts"]["read"] == whole["counts"]["read"] == 42
     assert again["merged"]["duplicates"] == 12
     assert read_ids(tmp_path / "again") == read_ids(tmp_path / "whole")
+    assert again["sources"] == ["whole", "a.fa", "c.fa", "b.fa"]  # as they are met
+    described = describe_record(tmp_path / "again", "rRNA6")
+    assert "source    a.fa\n" in described
+    assert "tRNA6 (b.fa, tRNA)" in described
+    more = write_typed(tmp_path / "b.fa", sequences[20:25], "tRNA", 20)  # a name that is known
+    both = prepare(tmp_path / "both", tmp_path / "whole", more)
+    assert both["sources"] == ["whole", "b.fa", "a.fa", "c.fa"]
+    assert [row["read"] for row in both["counts"]["sources"]] == [42, 5]
+    assert "tRNA20 (b.fa, tRNA)" in describe_record(tmp_path / "both", "rRNA20")
+    assert not [check for check in verify_folder(tmp_path / "both") if check.faults]
     for name in ("tRNA0", "tRNA6", "misc_RNA6", "misc_RNA9"):
         with pytest.raises(ValueError, match=f"a duplicate of rRNA{name[-1]}, which was kept"):
             describe_record(tmp_path / "again", name)

@@ -221,10 +221,7 @@ def test_illegal_records_are_named(tmp_path, train, message):
         ),
         (lambda m: m["splits"]["train"]["shards"][0].update(nt=1), "the manifest says 1"),
         (lambda m: m["splits"]["train"]["shards"][0].update(clusters=1), "the manifest says 1"),
-        (
-            lambda m: m["inputs"][0].update(source="x.fa"),
-            "names sources that are no inputs: in.fasta",
-        ),
+        (lambda m: m["sources"].append("x.fa"), "names other sources than the manifest"),
         (lambda m: m["rna_types"].append("x"), "knows other RNA types than the manifest"),
     ],
     ids=["lengths", "nt", "shard_nt", "shard_clusters", "sources", "types"],
