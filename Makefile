@@ -7,6 +7,7 @@ METADATA ?=
 TEMPERATURE ?=
 CAPS ?=
 GPU ?= h100
+PRICE ?=
 PARTS ?=
 ENGINE ?= local
 ADDRESS ?=
@@ -27,7 +28,7 @@ SETTINGS ?=
 CHECKPOINT ?= $(RUN)
 DATA ?=
 EVAL_PRESET ?= $(if $(DATA),budget,quick)
-EVAL_OUT ?= $(RUN)/scorecard$(if $(DATA),-$(notdir $(DATA:/=)))
+EVAL_OUT ?= $(if $(wildcard $(CHECKPOINT)/.),$(CHECKPOINT:/=),$(basename $(CHECKPOINT)))/scorecard$(if $(DATA),-$(notdir $(DATA:/=)))
 TASKS ?= families
 EVERY ?= 60
 A ?=
@@ -100,8 +101,9 @@ pretrain: install ## pretrain PRESET on CORPUS into RUN with ZeRO-3 on RANKS ran
 	$(BIN)/deepspeed --log_level warning --num_accelerators $(RANKS) pipeline/pretrain.py --preset $(PRESET) --resume \
 		data=$(CORPUS) out=$(RUN) $(SETTINGS)
 
-plan: install ## memory, speed, time and cost of PRESET on RANKS x GPU; runs nothing
-	$(BIN)/python pipeline/plan.py --preset $(PRESET) --gpu $(GPU) --ranks $(RANKS) data=$(CORPUS) $(SETTINGS)
+plan: install ## memory, speed and time of PRESET on RANKS x GPU, and cost at PRICE a GPU-hour; runs nothing
+	$(BIN)/python pipeline/plan.py --preset $(PRESET) --gpu $(GPU) --ranks $(RANKS) \
+		$(if $(PRICE),--price-per-gpu-hour $(PRICE)) data=$(CORPUS) $(SETTINGS)
 
 checkpoints: install ## the checkpoints of RUN: which are whole, and what is damaged
 	$(BIN)/python pipeline/checkpoint.py list $(RUN)
@@ -139,7 +141,7 @@ types: install ## pyright over the whole tree
 layers: install ## who may import whom
 	$(BIN)/lint-imports
 
-check: lint types layers test ## exactly what CI runs
+check: lint types layers test ## style, types, layers and tests; .ci/run adds the wheel
 
 doctor: install ## what is installed, and which implementation of every op runs here, and why
 	$(BIN)/python pipeline/doctor.py

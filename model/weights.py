@@ -52,13 +52,13 @@ def write_published(
     write_tensors(path, shapes, tensors, header)
 
 
-def load_masked_lm(path: Path, *, num_heads: int = PUBLISHED_NUM_HEADS) -> LoadedModel:
+def load_masked_lm(path: str | Path, *, num_heads: int = PUBLISHED_NUM_HEADS) -> LoadedModel:
     """Load a safetensors export, a run's folder (its newest export) or a published `.pt`.
 
     `num_heads` matters only for published files, which do not record it. Nothing is unpickled
     beyond tensors.
     """
-    path = _find_weights(path)
+    path = _find_weights(Path(path))
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
         try:

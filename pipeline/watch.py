@@ -25,7 +25,7 @@ def main() -> None:
     """Parse, watch, say where the reports lie."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument("--tasks", required=True, metavar="A,B", help="names, as `evaluate` has")
+    parser.add_argument("--tasks", required=True, metavar="A,B", help="names, as `eval_families.py --tasks` takes them")
     parser.add_argument("--preset", choices=("quick", "budget", "full"), default="quick")
     parser.add_argument("--data", type=Path, help="the tasks' data; default: the sample")
     parser.add_argument("--every", type=float, default=60.0, metavar="SECONDS")

@@ -27,7 +27,7 @@ def describe_out_of_family_lack(data: Path) -> str:
         return ""
     return (
         f"{data} holds neither {BPRNA} with {BPRNA_NEW} nor {RIVAS_TRAIN} with {RIVAS_TEST}; "
-        "give tests=NAME:PATH"
+        "give --test NAME=PATH"
     )
 
 
@@ -73,7 +73,7 @@ def read_out_of_family(
         splits.append(replace(fitted, tests=given))
     elif data is None or fit is not None:
         raise ValueError(
-            "nothing to test on: give tests=NAME:PATH, or a data folder with bpRNA and bpRNA-new "
+            "nothing to test on: give --test NAME=PATH, or a data folder with bpRNA and bpRNA-new "
             "or with Rivas' TrainSetA and TestSetA"
         )
     elif lack := describe_out_of_family_lack(data):

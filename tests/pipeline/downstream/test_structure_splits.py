@@ -212,7 +212,7 @@ def test_a_data_folder_gives_both_published_pairs(tmp_path):
 
 def test_what_cannot_be_split_is_refused(tmp_path):
     config = build_toy_config()
-    with pytest.raises(ValueError, match="nothing to test on: give tests=NAME:PATH"):
+    with pytest.raises(ValueError, match="nothing to test on: give --test NAME=PATH"):
         read_out_of_family(None, config)
     with pytest.raises(FileNotFoundError, match="holds neither bprna"):
         read_out_of_family(tmp_path, config)
