@@ -85,7 +85,7 @@ data: install ## FASTA or SOURCES (default: the embedded sample) to clusters to 
 	@$(if $(SOURCES),$(BIN)/python data_prep/fetch.py $(SOURCES) --out $(FETCHED))
 	$(BIN)/python data_prep/prepare.py $(FASTA) $(if $(SOURCES),--fetched $(FETCHED)) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA)) \
 		$(if $(TEMPERATURE),--type-temperature $(TEMPERATURE)) $(if $(CAPS),--type-caps "$(CAPS)") \
-		$(foreach file,$(call expand,$(EXCLUDE)),--exclude $(file)) $(foreach family,$(EXCLUDE_FAMILY),--exclude-family $(family)) \
+		$(foreach file,$(call expand,$(EXCLUDE)),--exclude $(file)) $(foreach family,$(EXCLUDE_FAMILY),--exclude-family '$(family)') \
 		--engine $(ENGINE) $(if $(ADDRESS),--address $(ADDRESS)) $(DATA_SETTINGS)
 
 audit: install ## what BENCHMARKS (files or folders) share with CORPUS, into AUDIT_OUT

@@ -169,7 +169,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> DataConfig:
             identity=arguments.exclude_identity,
             coverage=arguments.exclude_coverage,
             min_ungapped_score=arguments.exclude_min_ungapped_score,
-            search=SearchConfig(threads=arguments.threads),
+            search=SearchConfig(
+                threads=arguments.threads, split_memory_limit=arguments.split_memory_limit
+            ),
         ),
         cluster=ClusterConfig(
             min_seq_id=arguments.min_seq_id,

@@ -37,7 +37,8 @@ from openrinalmo.data_prep.shards import hash_file, hash_manifest
 from openrinalmo.data_prep.steps import exclusive, explained_disk, unwind_on_signals
 
 SIGNATURE_IDENTITY = 0.8
-SEARCH_SETTINGS = ("kmer_nt", "max_seqs", "min_ungapped_score", "threads")
+SEARCH_SETTINGS = ("kmer_nt", "max_seqs", "min_ungapped_score", "threads", "split_memory_limit")
+WITHOUT_INFLUENCE = ("threads", "split_memory_limit")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         report = audit(config)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     sys.stdout.write(format_text(report))
     sys.stdout.write(
         f"\npage {config.out / 'audit.html'}, neighbours {config.out}/neighbours.tsv\n"
@@ -100,6 +103,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> AuditConfig:
     add("--max-seqs", type=int, default=search.max_seqs, help="of mmseqs search")
     add("--min-ungapped-score", type=int, default=0, help="of mmseqs search; 36 is faster")
     add("--threads", type=int, default=search.threads, help="of MMseqs2 and Infernal")
+    add("--split-memory-limit", default=search.split_memory_limit, help="as of prepare.py")
     add("--cm", type=Path, metavar="FILE", help="label families with Infernal and these models")
     add("--exact-only", action="store_true", help="identical records alone, without MMseqs2")
     given = parser.parse_args(argv)
@@ -126,7 +130,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     The signature of each file is also put beside the corpus, where an evaluation finds it.
     """
     files, folders, skipped = read_benchmarks(config.benchmarks, config.columns)
-    corpus = Corpus(config.corpus)
+    corpus, corpus_hash = Corpus(config.corpus), hash_manifest(config.corpus)
     binary = None if config.exact_only else find_mmseqs()
     with exclusive(config.out), explained_disk(config.out):
         sequences = sorted({record.sequence for file in files for record in file.records})
@@ -151,15 +155,19 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         places = np.array([number[record.sequence] for record in records])
         audited = Audited(records, places, found, np.array(statuses))
         report = {
-            "corpus": hash_manifest(config.corpus),
+            "corpus": corpus_hash,
             "corpus_records": corpus.num_records,
             "coverage": config.coverage,
-            "search": {k: v for k, v in asdict(config.search).items() if k != "threads"},
+            "search": {
+                k: v for k, v in asdict(config.search).items() if k not in WITHOUT_INFLUENCE
+            },
             "openrinalmo": version("openrinalmo"),
             "mmseqs": read_version(binary) if binary else None,
             "skipped": skipped,
             "rows": summarise(audited),
         }
+        if hash_manifest(config.corpus) != corpus_hash:
+            raise RuntimeError(f"{config.corpus} was prepared anew meanwhile: audit it again")
         report["files"] = list(_iter_entries(report, [*files, *folders]))
         _write_products(config.out, report, iter_neighbour_lines(audited, corpus))
         for entry in report["files"]:

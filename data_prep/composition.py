@@ -6,7 +6,7 @@ which, unlike a processor's `pow`, gives the same last digit on every machine.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from pathlib import Path
@@ -191,6 +191,24 @@ def find_caps(weights: TypeWeights, rna_types: Sequence[str]) -> dict[int, Decim
     return {list(rna_types).index(name): cap for name, cap in weights.caps.items()}
 
 
+def check_caps(weights: TypeWeights, rna_types: Sequence[str]) -> None:
+    """Refuse caps that data of these types cannot keep to: of no such type, or of all and too low.
+
+    `plan_sequences` refuses them too; this asks before there is anything to plan.
+    """
+    find_caps(weights, rna_types)
+    _check_total(weights.caps, rna_types)
+
+
+def _check_total(caps: Mapping[str, Decimal], rna_types: Sequence[str]) -> None:
+    total = sum(caps.values())
+    if len(caps) == len(rna_types) and total < 1:
+        raise ValueError(
+            f"type_caps: the shares of {_list(list(caps))} sum to {total}, and the data has no "
+            "other type: raise one to fill the epoch, or leave one out"
+        )
+
+
 def _cap_nt(
     nt: dict[int, Decimal], caps: dict[int, Decimal], rna_types: Sequence[str]
 ) -> dict[int, Decimal]:
@@ -199,12 +217,7 @@ def _cap_nt(
     The type furthest over its cap is over it whatever becomes of the others, then the next.
     """
     caps = {i: caps[i] for i in caps if i in nt}
-    total = sum(caps.values())
-    if len(caps) == len(nt) and total < 1:
-        raise ValueError(
-            f"type_caps: the shares of {_list([rna_types[i] for i in caps])} sum to {total}, and "
-            "the data has no other type: raise one to fill the epoch, or leave one out"
-        )
+    _check_total({rna_types[i]: cap for i, cap in caps.items()}, [rna_types[i] for i in nt])
     over: list[int] = []
     free_nt, free_share = sum(nt.values(), Decimal(0)), Decimal(1)
     for i in sorted(caps, key=lambda i: (-nt[i] / caps[i], i)):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
@@ -53,6 +54,13 @@ def hash_reverse_complements(letters: NDArray[np.uint8], ends: NDArray[np.int64]
     lengths = np.diff(ends, prepend=0)
     hashes = hash_sequences(reverse, np.cumsum(lengths[::-1]))
     return np.frombuffer(hashes, f"V{DIGEST_BYTES}")[::-1].tobytes()
+
+
+def view_digests(batch: pa.RecordBatch) -> NDArray[np.uint8]:
+    """Return the digests of a batch that is whole, as one row of bytes."""
+    assert batch.column("digest").offset == 0
+    buffer = batch.column("digest").buffers()[1]
+    return np.frombuffer(buffer, np.uint8)[: DIGEST_BYTES * batch.num_rows]
 
 
 def make_rows(

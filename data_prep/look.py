@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write(text)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

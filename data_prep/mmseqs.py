@@ -85,11 +85,7 @@ class ClusterConfig:
             raise ValueError(f"cluster.k must be 0 or in 8..31, got {self.k}")
         if not 1 <= self.sensitivity <= 7.5:
             raise ValueError(f"cluster.sensitivity must be in [1, 7.5], got {self.sensitivity}")
-        if not re.fullmatch(r"auto|0|[1-9]\d*[BKMGT]", self.split_memory_limit):
-            raise ValueError(
-                "cluster.split_memory_limit must be auto, 0 or a number with a unit such as 16G, "
-                f"got {self.split_memory_limit!r}"
-            )
+        check_memory_limit("cluster.split_memory_limit", self.split_memory_limit)
 
     @property
     def criteria(self) -> Criteria:
@@ -135,6 +131,14 @@ def find_mmseqs() -> Path:
 def read_version(binary: Path) -> str:
     """Return what `mmseqs version` prints: results differ between releases."""
     return read_output(binary, "version")
+
+
+def check_memory_limit(name: str, limit: str) -> None:
+    """Refuse a limit that `choose_memory_limit` cannot read; `name` is the setting's."""
+    if not re.fullmatch(r"auto|0|[1-9]\d*[BKMGT]", limit):
+        raise ValueError(
+            f"{name} must be auto, 0 or a number with a unit such as 16G, got {limit!r}"
+        )
 
 
 def choose_memory_limit(limit: str) -> str:

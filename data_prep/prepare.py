@@ -13,7 +13,8 @@ try:
     from openrinalmo.data_prep.arguments import parse_arguments
 except ModuleNotFoundError as error:
     sys.exit(f"cannot import {error.name}: install this checkout first, with `make install`")
-from openrinalmo.data_prep.composition import find_caps
+from openrinalmo.data_prep.audits.exclusion import list_benchmarks
+from openrinalmo.data_prep.composition import check_caps, find_caps
 from openrinalmo.data_prep.config import DataConfig
 from openrinalmo.data_prep.earlier import read_earlier
 from openrinalmo.data_prep.engine import Engine, open_engine
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         manifest = prepare_data(config)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; run again to go on from here")
     sys.stdout.write(format_summary(manifest, config.out))
 
 
@@ -79,7 +82,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
             ),
         )
         rna_types = reports["records"]["rna_types"]
-        find_caps(config.weights, rna_types)  # refuses a mistyped one before hours of clustering
+        find_caps(config.weights, rna_types)  # refuses a mistyped one before anything long
         reports["unique"] = run_step(
             steps / "unique",
             {
@@ -97,6 +100,7 @@ def prepare_data(config: DataConfig) -> dict[str, Any]:
                 engine=engine,
             ),
         )
+        check_caps(config.weights, reports["unique"]["rna_types"])
         # The sequences alone, by their digests: other identifiers, types or orders of the files
         # leave the clusters as they are, and so do threads and memory.
         reports["clusters"] = run_step(
@@ -146,9 +150,11 @@ def _make_shards(
     steps = config.out / "steps"
     folder = steps / "shards"
     if folder.exists() and not is_complete(folder, config.out):
-        logger.info("shards: missing or cut short in %s", config.out)
+        logger.info("shards: missing or damaged in %s", config.out)
         shutil.rmtree(folder)
     facts = {**facts, **summarise_reports(reports)}
+    if facts["exclusion"]:  # by another name or format a file leaves out the same
+        facts["exclusion"] = {"benchmarks": list_benchmarks(config.exclude), **facts["exclusion"]}
     records = reports["records"]
     run_step(
         folder,

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .dedup import DIGEST_BYTES
 from .records import RECORDS_NAME
 from .shards import gather, hash_file
 
@@ -40,10 +38,3 @@ def iter_sequences(records: pa.Table, order: np.ndarray) -> Iterator[bytes]:
             part = gather(sequences, order[start : start + GATHER_RECORDS])
             yield from part.column("sequence").to_pylist()
             bar.update(part.num_rows)
-
-
-def view_digests(batch: pa.RecordBatch) -> NDArray[np.uint8]:
-    """Return the digests of a batch that is whole, as one row of bytes."""
-    assert batch.column("digest").offset == 0
-    buffer = batch.column("digest").buffers()[1]
-    return np.frombuffer(buffer, np.uint8)[: DIGEST_BYTES * batch.num_rows]

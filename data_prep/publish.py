@@ -21,6 +21,7 @@ from .shards import (
     SPLITS,
     Split,
     gather,
+    hash_file,
     open_split,
     read_manifest,
     write_manifest,
@@ -121,20 +122,21 @@ def publish(made: Path, out: Path) -> dict[str, Any]:
         shutil.rmtree(out / SHARDS_FOLDER, ignore_errors=True)
         new_shards.rename(out / SHARDS_FOLDER)
     manifest = read_manifest(made)
-    if not (out / MANIFEST_NAME).exists():
+    old, new = out / MANIFEST_NAME, made / MANIFEST_NAME
+    if not old.is_file() or old.read_bytes() != new.read_bytes():
         write_manifest(out, manifest)
     return manifest
 
 
 def is_complete(made: Path, out: Path) -> bool:
-    """Say whether every file of a finished step is in place, or waits to be put there."""
+    """Say whether every file of a finished step is in place and whole, or waits to be put there."""
     if (made / SHARDS_FOLDER).exists():
         return True
     manifest = read_manifest(made)
     entries = [s for split in SPLITS for s in manifest["splits"][split]["shards"]]
-    sizes = {path: path.stat().st_size for path in (out / SHARDS_FOLDER).glob("*.arrow")}
     entries.append(manifest["merged"])
-    return all(sizes.get(out / entry["file"]) == entry["bytes"] for entry in entries)
+    paths = {out / entry["file"]: entry["sha256"] for entry in entries}
+    return all(path.is_file() and hash_file(path) == sha256 for path, sha256 in paths.items())
 
 
 class _Labels(NamedTuple):

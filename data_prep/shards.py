@@ -29,6 +29,9 @@ UNKNOWN_RNA_TYPE = "unknown"
 MANIFEST_NAME = "manifest.json"
 SHARDS_FOLDER = "shards"
 DEFAULT_MAX_SHARD_NT = 256_000_000
+_ENTRY_TYPES = {
+    "file": str, "sha256": str, "bytes": int, "records": int, "clusters": int, "nt": int
+}  # fmt: skip
 
 SHARD_SCHEMA = pa.schema(
     [
@@ -53,16 +56,47 @@ def hash_file(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a data folder's manifest; refuse a missing one and a format of another version."""
+    """Read a data folder's manifest; refuse a missing, damaged or other version's one."""
     path = _manifest_path(folder)
-    manifest = json.loads(path.read_text())
-    version = manifest.get("format_version")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read as JSON ({error}): copy the folder again, or run `make data`"
+        ) from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format_version {version}, this code reads {FORMAT_VERSION}: "
             "prepare the data again with `make data`"
         )
+    if fault := find_wrong_shape(manifest):
+        raise ValueError(f"{path} {fault}: copy the folder again, or run `make data`")
     return manifest
+
+
+def find_wrong_shape(manifest: Any) -> str | None:
+    """Say what a manifest lacks of all that its readers need."""
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        return f"is not of format_version {FORMAT_VERSION}"
+    names = manifest.get("rna_types")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return "has no list of rna_types"
+    splits = manifest.get("splits")
+    for split in SPLITS:
+        part = splits.get(split) if isinstance(splits, dict) else None
+        entries = part.get("shards") if isinstance(part, dict) else None
+        if not isinstance(entries, list):
+            return f"has no list of shards in splits.{split}"
+        for number, entry in enumerate(entries):
+            for key, kind in _ENTRY_TYPES.items():
+                if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
+                    return f"has no {key} in splits.{split}.shards[{number}]"
+    merged = manifest.get("merged", {"file": "", "sha256": ""})  # of earlier versions
+    for key in ("file", "sha256"):
+        if not isinstance(merged, dict) or not isinstance(merged.get(key), str):
+            return f"has no {key} in merged"
+    return None
 
 
 def hash_manifest(folder: Path) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .peak_memory import measure_peak_memory
-from .seals import hash_files, write_sealed
+from .seals import find_broken_seal, hash_files, write_sealed
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ def finished_folder(folder: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     yield scratch
     if folder.exists():
+        (folder / STEP_FILE).unlink(missing_ok=True)  # killed meanwhile, half a folder is no step
         shutil.rmtree(folder)
     scratch.rename(folder)
 
@@ -117,7 +118,12 @@ def _cpu_seconds() -> float:
 
 def _read_step(folder: Path) -> dict[str, Any] | None:
     path = folder / STEP_FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    if fault := find_broken_seal(path):
+        logger.warning("%s %s: the step runs again", path, fault)
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _explain(old: dict[str, Any] | None, fingerprint: dict[str, Any]) -> str:

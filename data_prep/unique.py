@@ -23,6 +23,7 @@ from .dedup import (
     join_keys,
     make_rows,
     sort_rows,
+    view_digests,
     write_parts,
 )
 from .engine import LOCAL_ENGINE, Engine
@@ -33,7 +34,6 @@ from .products import (
     load_product,
     open_records,
     save_product,
-    view_digests,
 )
 from .records import RECORDS_NAME
 from .shards import gather, hash_file
@@ -82,10 +82,11 @@ def build_unique(
             writer.write_table(part.merged, max_chunksize=max(part.merged.num_rows, 1))
     unique = np.concatenate(unique)
     duplicates = records.num_rows - len(unique)
+    types = records.column("rna_type")
     exclusion = None
     if exclude.benchmarks or exclude.families:
         labels = [
-            Labels(records.column("rna_type").to_numpy()[unique], rna_types),
+            Labels(types.to_numpy()[unique], rna_types),
             Labels(np.concatenate(merged_types), rna_types, np.concatenate(merged_into)),
         ]
         is_kept, exclusion = choose_kept(
@@ -104,6 +105,7 @@ def build_unique(
         "duplicates": duplicates,
         "excluded": records.num_rows - duplicates - len(unique),
         "unique": len(unique),
+        "rna_types": [rna_types[number] for number in np.unique(types.to_numpy()[unique])],
         "exclusion": exclusion,
         "sequences_sha256": sequences.hexdigest(),
         "merged_sha256": hash_file(path),

@@ -92,13 +92,12 @@ def choose_kept(
     """
     reasons = np.zeros(count, np.uint8)
     per_family = _mark_families(reasons, labels, config.families)
-    targets, sources = _read_targets(config)
+    targets, _ = _read_targets(config)
     commands: list[str] = []
     if targets:
         commands = _mark_near(reasons, iter_sequences(), targets, folder, config)
     counts = np.bincount(reasons, minlength=len(REASONS) + 1).tolist()
     return reasons == 0, {
-        "benchmarks": sources,
         "sequences": len(targets),
         "sequences_sha256": hashlib.sha256(b"\n".join(targets)).hexdigest(),
         "shorter_than_25_nt": sum(len(target) < SHORT_NT for target in targets),
@@ -128,16 +127,27 @@ def describe(config: ExclusionConfig) -> dict[str, Any] | None:
         "search": {
             key: value
             for key, value in asdict(config.search).items()
-            if key not in ("threads", "min_ungapped_score")
+            if key not in ("threads", "split_memory_limit", "min_ungapped_score")
         },
     }
+
+
+def list_benchmarks(config: ExclusionConfig) -> list[dict[str, Any]]:
+    """Return name, hash and number of sequences of each file, which decide no product."""
+    return _read_targets(config)[1]
 
 
 def _read_targets(config: ExclusionConfig) -> tuple[list[bytes], list[dict[str, Any]]]:
     """Return the benchmarks' distinct sequences, sorted, and what the files are."""
     if not config.benchmarks:
         return [], []
-    files, _, skipped = read_benchmarks(config.benchmarks, ColumnsConfig())
+    try:
+        files, _, skipped = read_benchmarks(config.benchmarks, ColumnsConfig())
+    except ValueError as error:
+        raise ValueError(
+            f"exclude.benchmarks: {error} (the column options are those of `make audit` and of the "
+            "inputs: of a table to exclude, rename the column, or give FASTA)"
+        ) from error
     if skipped:
         raise ValueError(
             f"exclude.benchmarks: {len(skipped)} files of the folders are not read, and what they "

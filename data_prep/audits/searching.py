@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from ..mmseqs import choose_memory_limit, run_mmseqs
+from ..mmseqs import check_memory_limit, choose_memory_limit, run_mmseqs
 
 _TO_DNA = bytes.maketrans(b"UIX", b"TNN")
 ALIGNMENT_COLUMNS = (
@@ -20,7 +20,7 @@ ALIGNMENT_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
-    """`mmseqs search` in its own words where it has some; all but `threads` decide the result."""
+    """`mmseqs search` in its own words where it has some; the last two change no result."""
 
     kmer_nt: int = 9
     """Letters of a seed. In a million letters 11 took a sixth of the time of 9, and found 0.90 and
@@ -33,6 +33,8 @@ class SearchConfig:
     gap_extend: int = 1
     """Costs; MMseqs2's own 5 and 2 end alignments of 75 % identity before the sequence ends."""
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    split_memory_limit: str = "auto"
+    """As in `ClusterConfig`."""
 
     def __post_init__(self) -> None:
         if not 7 <= self.kmer_nt <= 15:
@@ -40,6 +42,7 @@ class SearchConfig:
         for name in ("max_seqs", "gap_open", "gap_extend", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"search.{name} must be at least 1, got {getattr(self, name)}")
+        check_memory_limit("search.split_memory_limit", self.split_memory_limit)
         if self.min_ungapped_score < 0:
             raise ValueError(
                 f"search.min_ungapped_score must be at least 0, got {self.min_ungapped_score}"
@@ -87,7 +90,7 @@ def search(
         run_mmseqs(
             *[binary, "search", *databases, result, Path(folder, "tmp")],
             *[*config.describe(), *flags, *threads],
-            *["--split-memory-limit", choose_memory_limit("auto")],
+            *["--split-memory-limit", choose_memory_limit(config.split_memory_limit)],
             log=log,
         )
         run_mmseqs(

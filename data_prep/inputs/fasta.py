@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..filters import GAPS, LONGEST_NT, FilterConfig  # noqa: F401
+from ..filters import GAPS, LONGEST_NT
 from ..type_words import ENSEMBL_WORDS
 from .archives import ArchiveError, open_unpacked
 from .blocks import RecordBlock, Source
@@ -130,7 +130,7 @@ def _parse(text: bytes, place: _Place) -> RecordBlock:
         headers = _read_headers(text, starts + 2, header_ends, is_plain=is_plain)
         ids = [(header.split(None, 1) or [b""])[0] for header in headers]
         has_types = _TYPE_MARK in text or _ENSEMBL_MARK in text
-        rna_types = [_read_type(header) if has_types else None for header in headers]
+        rna_types = [read_type(header) if has_types else None for header in headers]
     return RecordBlock(ids, rna_types, letters, ends, place.number + 1)
 
 
@@ -172,7 +172,8 @@ def _cut(text: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> li
     return [text[i:j] for i, j in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
-def _read_type(header: bytes) -> bytes | None:
+def read_type(header: bytes) -> bytes | None:
+    """Return the RNA type that a header states after its first word, None if it states none."""
     match = _RNA_TYPE.search(header)
     if not match:
         return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from .archives import ArchiveError, open_unpacked
 from .blocks import RecordBlock, Source
+from .fasta import read_type
 
 CHUNK_RECORDS = 2_048
 BLOCK_LETTERS = 8 * 2**20
@@ -82,7 +83,7 @@ def _read_block(lines: _Lines, name: str, done: int) -> RecordBlock | None:
     lengths = np.fromiter(map(len, sequences), np.int64, count=len(sequences))
     return RecordBlock(
         ids=[(head.split(None, 1) or [b""])[0] for head in heads],
-        rna_types=[None] * len(heads),
+        rna_types=[read_type(head) for head in heads],
         letters=np.frombuffer(b"".join(sequences), np.uint8),
         ends=np.cumsum(lengths),
         first_number=done + 1,

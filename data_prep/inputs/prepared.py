@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..dedup import DIGEST_BYTES, hash_sequences
+from ..dedup import DIGEST_BYTES, hash_sequences, view_digests
 from ..merged import open_merged
-from ..shards import SPLITS, read_manifest
+from ..shards import SPLITS, gather, read_manifest
 from .arrow_input import SLICE_ROWS, iter_arrow_blocks
 from .blocks import RecordBlock
 
@@ -45,8 +45,8 @@ class _Duplicates:
     """What was merged, found by the digest of the kept sequence."""
 
     def __init__(self, merged: pa.Table) -> None:
-        digests = b"".join(merged.column("digest").to_pylist())
-        digests = np.frombuffer(digests, _DIGEST)
+        batches = (view_digests(batch).tobytes() for batch in merged.to_batches())
+        digests = np.frombuffer(b"".join(batches), _DIGEST)
         self._merged = merged
         self._order = np.argsort(digests)
         self._digests = digests[self._order]
@@ -58,7 +58,9 @@ class _Duplicates:
         digests = np.frombuffer(hash_sequences(block.letters, block.ends), _DIGEST)
         places = np.minimum(np.searchsorted(self._digests, digests), len(self._digests) - 1)
         kept = np.flatnonzero(self._digests[places] == digests)
-        lists = self._merged.take(self._order[places[kept]])
+        if not len(kept):
+            return
+        lists = gather(self._merged, self._order[places[kept]])
         counts = pc.call_function("list_value_length", [lists.column("ids")]).to_numpy()
         rows = np.repeat(kept, counts)
         ids, rna_types, sources = (_flatten(lists, n) for n in ("ids", "rna_types", "sources"))

@@ -12,12 +12,10 @@ from ..audits.audit_lines import AUDITS_FOLDER
 from ..reports.report import REPORT_FACTS, REPORT_FOLDER, REPORT_NAME
 from ..reports.report_numbers import hash_sources
 from ..seals import find_broken_seal, read_sealed
-from ..shards import FORMAT_VERSION, MANIFEST_NAME, SPLITS, hash_file, hash_manifest
+from ..shards import MANIFEST_NAME, SPLITS, find_wrong_shape, hash_file, hash_manifest
 from ..steps import STEP_FILE
 from .verify_contents import Check, check_contents
 from .verify_steps import CACHE, LOCK, check_steps, compare
-
-ENTRY_TYPES = {"file": str, "sha256": str, "bytes": int, "records": int, "clusters": int, "nt": int}
 
 
 def verify_folder(folder: Path) -> list[Check]:
@@ -71,34 +69,10 @@ def _check_manifest(folder: Path, listed: dict[str, str]) -> tuple[Check, dict[s
     except ValueError as error:
         check.faults.append(f"{MANIFEST_NAME} cannot be read as JSON: {error}")
         return check, None
-    if fault := _find_wrong_shape(manifest):
+    if fault := find_wrong_shape(manifest):
         check.faults.append(f"{MANIFEST_NAME} {fault}")
         return check, None
     return check, manifest
-
-
-def _find_wrong_shape(manifest: Any) -> str | None:
-    """Say what a manifest lacks of all that its readers need."""
-    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
-        return f"is not of format_version {FORMAT_VERSION}"
-    names = manifest.get("rna_types")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return "has no list of rna_types"
-    splits = manifest.get("splits")
-    for split in SPLITS:
-        part = splits.get(split) if isinstance(splits, dict) else None
-        entries = part.get("shards") if isinstance(part, dict) else None
-        if not isinstance(entries, list):
-            return f"has no list of shards in splits.{split}"
-        for number, entry in enumerate(entries):
-            for key, kind in ENTRY_TYPES.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
-                    return f"has no {key} in splits.{split}.shards[{number}]"
-    merged = manifest.get("merged", {"file": "", "sha256": ""})  # of earlier versions
-    for key in ("file", "sha256"):
-        if not isinstance(merged, dict) or not isinstance(merged.get(key), str):
-            return f"has no {key} in merged"
-    return None
 
 
 def _check_report(folder: Path) -> Check:

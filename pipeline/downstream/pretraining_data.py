@@ -27,7 +27,7 @@ def describe_pretraining_data(metadata: Mapping[str, str]) -> str:
 def refuse_seen_families(families: Iterable[str], metadata: Mapping[str, str]) -> None:
     """Raise `ValueError` naming families that the pretraining data is not known to be without."""
     without = json.loads(metadata.get(KEY, "null")) or {"families": []}
-    known = {_normalise(part) for name in without["families"] for part in name.split(";")}
+    known = {_normalise(name) for name in without["families"]}
     seen: Sequence[str] = [name for name in families if _normalise(name) not in known]
     if seen:
         held_out = ", ".join(without["families"]) or "no family"

@@ -28,7 +28,7 @@ from openrinalmo.data_prep.merged import (
 from openrinalmo.data_prep.metadata import MetadataConfig
 from openrinalmo.data_prep.records import build_records
 from openrinalmo.data_prep.rna_types import AnnotationConfig
-from openrinalmo.data_prep.shards import FORMAT_VERSION, write_manifest
+from openrinalmo.data_prep.shards import FORMAT_VERSION, SPLITS, write_manifest
 from openrinalmo.data_prep.unique import build_unique
 from support.sequences import draw_sequence
 from support.slow_fasta import judge_slowly, normalise_slowly, read_slowly
@@ -186,7 +186,9 @@ def test_remembers_what_was_merged(tmp_path, both_strands):
     assert (report["unique"], report["duplicates"]) == ((3, 3) if both_strands else (4, 2))
     (tmp_path / "data" / "shards").mkdir(parents=True)
     entry = publish_merged(steps, tmp_path / "data", records_report)
-    write_manifest(tmp_path / "data", {"format_version": FORMAT_VERSION, "merged": entry})
+    splits = {split: {"shards": []} for split in SPLITS}
+    manifest = {"format_version": FORMAT_VERSION, "rna_types": [], "splits": splits}
+    write_manifest(tmp_path / "data", {**manifest, "merged": entry})
     assert entry["duplicates"] == report["duplicates"]
     shutil.rmtree(steps)
     digest = hash_sequence(b"AACCGGUUAACCGGUA")

@@ -12,7 +12,7 @@ import pytest
 
 from openrinalmo.data_prep import prepare as entry
 from openrinalmo.data_prep.mmseqs import find_mmseqs
-from openrinalmo.data_prep.shards import hash_manifest, open_split
+from openrinalmo.data_prep.shards import hash_manifest, open_split, verify_shards
 from support.mmseqs import requires_mmseqs
 from support.planted import ORIGINALS, PLANTED, prepare, read_records
 from support.sequences import format_fasta
@@ -127,6 +127,19 @@ def test_lost_products_come_back(tmp_path, fasta, ran, lost):
     prepare(tmp_path / "out", fasta)
     assert ran == (["shards"] if lost.startswith("shards") else [])
     assert (hash_manifest(tmp_path / "out"), read_records(tmp_path / "out")) == before
+
+
+@requires_mmseqs
+@pytest.mark.parametrize("damaged", ["manifest.json", "shards/train-00000.arrow"])
+def test_damaged_products_are_made_again(tmp_path, fasta, damaged):
+    prepare(tmp_path / "out", fasta)
+    before = hash_manifest(tmp_path / "out")
+    path = tmp_path / "out" / damaged
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    prepare(tmp_path / "out", fasta)
+    assert hash_manifest(tmp_path / "out") == before
+    verify_shards(tmp_path / "out")
 
 
 @requires_mmseqs

@@ -101,6 +101,20 @@ def test_manifest_hash_follows_its_bytes(folder):
     assert hash_manifest(folder) != before
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format_version": 1', "cannot be read as JSON"),
+        ("[]", "has format_version None, this code reads 1"),
+        ('{"format_version": 1}', "has no list of rna_types: copy the folder again"),
+    ],
+)
+def test_a_damaged_manifest_is_named(folder, text, message):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"manifest\.json {message}"):
+        read_manifest(folder)
+
+
 def test_missing_folder_names_itself_and_the_cure(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.*run `make data`"):
         open_split(tmp_path / "nowhere", "train")

@@ -45,6 +45,18 @@ def test_a_failed_step_leaves_the_old_product_and_is_not_done(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "change", [lambda t: t.replace('"made": 1', '"made": 2'), lambda t: t[:40]]
+)
+def test_a_step_that_is_not_as_it_was_written_runs_again(tmp_path, caplog, change):
+    run_step(tmp_path / "a", {"x": 1}, build_with(1))
+    path = tmp_path / "a" / "step.json"
+    path.write_text(change(path.read_text()))
+    assert run_step(tmp_path / "a", {"x": 1}, build_with(3)) == {"made": 3}
+    assert f"{path} " in caplog.text
+    assert "the step runs again" in caplog.text
+
+
 def test_records_fingerprint_report_and_time(tmp_path):
     run_step(tmp_path / "a", {"x": 1}, build_with(1))
     step = json.loads((tmp_path / "a" / "step.json").read_text())

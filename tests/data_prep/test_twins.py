@@ -141,6 +141,34 @@ def test_a_mistyped_cap_is_refused_before_the_clusters(records, tmp_path):
     assert {path.name for path in (tmp_path / "steps").iterdir() if path.is_dir()} == {"records"}
 
 
+def test_caps_that_exclusion_leaves_nothing_of_are_refused_before_the_clusters(tmp_path):
+    rng = random.Random(3)
+    sequences = [draw_sequence(rng, 60) for _ in range(10)]
+    inputs = [
+        write_typed(tmp_path / "a.fa", sequences[:5], "rRNA", 0),
+        write_typed(tmp_path / "b.fa", sequences[5:], "tRNA", 0),
+        *("--exclude-family", "tRNA"),
+    ]
+    with pytest.raises(ValueError, match="the data has no RNA type 'tRNA'"):
+        prepare(tmp_path / "a", *inputs, "--type-caps", "tRNA=0.2")
+    with pytest.raises(ValueError, match=r"the shares of rRNA sum to 0\.2, and the data has no"):
+        prepare(tmp_path / "a", *inputs, "--type-caps", "rRNA=0.2")
+    steps = {path.name for path in (tmp_path / "a" / "steps").iterdir() if path.is_dir()}
+    assert steps == {"records", "unique"}
+
+
+def test_the_manifest_names_the_files_of_the_last_command(tmp_path):
+    rng = random.Random(4)
+    sequences = [draw_sequence(rng, 60) for _ in range(10)]
+    data = write_typed(tmp_path / "in.fa", sequences, "rRNA", 0)
+    near = write_typed(tmp_path / "near.fa", sequences[:2], "rRNA", 0)
+    prepare(tmp_path / "out", data, "--exclude", near)
+    renamed = write_typed(tmp_path / "same.fa", sequences[:2], "tRNA", 0)
+    manifest = prepare(tmp_path / "out", data, "--exclude", renamed)
+    assert manifest["counts"]["excluded"] == 2
+    assert [file["name"] for file in manifest["exclusion"]["benchmarks"]] == ["same"]
+
+
 def test_patterns_are_inputs(records, tmp_path):
     for number in range(2):
         part = tmp_path / f"part{number}.fa"

@@ -84,6 +84,11 @@ def test_fastq_of_four_lines_and_wrapped(tmp_path, monkeypatch, width, end):
     assert read(write(tmp_path, data + end.encode() * 3)) == expected
 
 
+def test_fastq_headers_state_types_as_fasta_headers_do(tmp_path):
+    data = b"@a rna_type=tRNA x\nACGU\n+\nIIII\n@b\nAC\n+\nII\n"
+    assert read(write(tmp_path, data)) == [(b"a", b"tRNA", b"ACGU"), (b"b", None, b"AC")]
+
+
 def test_fastq_where_layouts_mix_and_names_or_letters_lack(tmp_path):
     nameless = b"@\nACGU\n+\nIIII\n"
     data = nameless + as_fastq([("b", ""), ("c", "GG")]) + as_fastq(RECORDS[:3], 5)

@@ -30,6 +30,12 @@ def test_families_are_known_by_rfams_and_archiveiis_names():
     refuse_seen_families(["5s", "RNaseP", "grp1", "5S_rRNA", "RNase P"], TWIN)
 
 
+def test_an_excluded_label_of_several_parts_is_not_its_parts():
+    metadata = {"excluded": json.dumps({**EXCLUDED, "families": ["Gene; tRNA"]})}
+    with pytest.raises(ValueError, match="these folds hold out tRNA"):
+        refuse_seen_families(["tRNA"], metadata)
+
+
 @pytest.mark.parametrize("metadata", [{}, {"excluded": "null"}, TWIN])
 def test_a_family_that_may_have_been_seen_is_refused_by_name(metadata):
     with pytest.raises(ValueError, match=r"these folds hold out 16s, tRNA: pretrain on"):
