@@ -100,9 +100,7 @@ def open_engine(
     if config.name == "local":
         return nullcontext(LOCAL_ENGINE)
     if importlib.util.find_spec("ray") is None:
-        raise ValueError(
-            '--engine ray needs Ray, here and on every node: pip install "openrinalmo[ray]"'
-        )
+        raise ValueError('--engine ray needs Ray, here and on every node: pip install "ray[data]"')
     from .ray_engine import connect  # the local engine must not import Ray
 
     return connect(config.address or "auto", shared=shared, inputs=inputs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -33,25 +34,30 @@ class Backend:
 
 
 def rotate_then_attend(attention: Attention, rotary: Rotary) -> RotaryAttention:
-    """Join two ops: queries and keys turn in one call, without a copy of the projection."""
+    """Join two ops: queries and keys turn in one call, without a copy of the projection.
 
-    def rotary_attention(
-        qkv_T3HK: Tensor,
-        cos_TK2: Tensor,
-        sin_TK2: Tensor,
-        cu_seqlens: Tensor,
-        max_seqlen: int,
-        *,
-        dropout_p: float = 0.0,
-    ) -> Tensor:
-        # split, not slices: its backward is one concatenation, with no tensor filled with zeros.
-        qk_T2HK, v_T1HK = qkv_T3HK.split((2, 1), dim=1)
-        turned = rotary(qk_T2HK.flatten(1, 2), cos_TK2, sin_TK2)
-        q_THK, k_THK = turned.chunk(2, dim=1)
-        v_THK = v_T1HK.squeeze(1)
-        return attention(q_THK, k_THK, v_THK, cu_seqlens, max_seqlen, dropout_p=dropout_p)
+    What comes of it pickles, as functions do: models are sent to other processes with it.
+    """
+    return partial(_rotate_then_attend, attention, rotary)
 
-    return rotary_attention
+
+def _rotate_then_attend(
+    attention: Attention,
+    rotary: Rotary,
+    qkv_T3HK: Tensor,
+    cos_TK2: Tensor,
+    sin_TK2: Tensor,
+    cu_seqlens: Tensor,
+    max_seqlen: int,
+    *,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    # split, not slices: its backward is one concatenation, with no tensor filled with zeros.
+    qk_T2HK, v_T1HK = qkv_T3HK.split((2, 1), dim=1)
+    turned = rotary(qk_T2HK.flatten(1, 2), cos_TK2, sin_TK2)
+    q_THK, k_THK = turned.chunk(2, dim=1)
+    v_THK = v_T1HK.squeeze(1)
+    return attention(q_THK, k_THK, v_THK, cu_seqlens, max_seqlen, dropout_p=dropout_p)
 
 
 REFERENCE = Backend(

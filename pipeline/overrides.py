@@ -62,7 +62,14 @@ def _replace(config: Any, changes: Mapping[tuple[str, ...], str], above: tuple[s
             raise ValueError(f"{deeper!r} goes below {name!r}, a single value: {current!r}")
         else:
             values[name] = _parse(inner[()], get_type_hints(type(config))[name], path)
-    return replace(config, **values)
+    try:
+        return replace(config, **values)
+    except ValueError as error:
+        place = ".".join(above)
+        if place in str(error):
+            raise
+        # A group that stands under several names speaks of itself by one of them.
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _parse(text: str, kind: Any, path: str) -> Any:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 try:
-    from openrinalmo.pipeline.downstream.all_tasks import check_names, evaluate_tasks
+    from openrinalmo.pipeline.downstream.all_tasks import check_data, check_names, evaluate_tasks
     from openrinalmo.pipeline.downstream.watching import WATCH, WatchConfig, WatchedRun, watch_run
     from openrinalmo.pipeline.pretraining.run_exports import (
         export_step,
@@ -25,7 +25,12 @@ def main() -> None:
     """Parse, watch, say where the reports lie."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument("--tasks", required=True, metavar="A,B", help="names, as `eval_families.py --tasks` takes them")
+    parser.add_argument(
+        "--tasks",
+        required=True,
+        metavar="A,B",
+        help="names, as `eval_families.py --tasks` takes them",
+    )
     parser.add_argument("--preset", choices=("quick", "budget", "full"), default="quick")
     parser.add_argument("--data", type=Path, help="the tasks' data; default: the sample")
     parser.add_argument("--every", type=float, default=60.0, metavar="SECONDS")
@@ -47,6 +52,7 @@ def main() -> None:
             is_finished=partial(has_all_steps, run),
         )
         check_names(config.tasks)
+        check_data(config.tasks, config.data)
         outcome = watch_run(watched, evaluate_tasks, config, once=arguments.once)
     except (ValueError, OSError) as error:
         logger.debug("refused", exc_info=True)

@@ -129,6 +129,14 @@ def collect_reports(out: Path, sha256: str) -> list[TaskReport]:
     return reports
 
 
+def check_data(names: Sequence[str], data: Path | None) -> None:
+    """Refuse tasks that the sample, or `data`, has nothing for, before anything is computed."""
+    for name in names:
+        lack = "the sample has no data for it" if name not in WITHOUT_DATA else ""
+        if lack := _describe_lack(name, data) if data else lack:
+            raise FileNotFoundError(f"task {name}: {lack}; give --data a folder that has it")
+
+
 def check_names(names: Sequence[str]) -> None:
     """Refuse names of no task, repeated ones and none at all, before anything is computed."""
     if not names or len(set(names)) != len(names):
@@ -157,14 +165,21 @@ def _evaluate_families(name: str, request: Request) -> TaskReport:
 
 def _evaluate_intra_family(name: str, request: Request) -> TaskReport:
     config = apply_structure_settings(build_intra_family_config(request.preset), request.settings)
+    _refuse_require_unseen(name, config)
     benchmark = read_intra_family(request.data, config)
     return _evaluate_structure(config, benchmark, request, request.out / name)
 
 
 def _evaluate_out_of_family(name: str, request: Request) -> TaskReport:
     config = apply_structure_settings(build_out_of_family_config(request.preset), request.settings)
+    _refuse_require_unseen(name, config)
     benchmark = read_out_of_family(request.data, config, tests=request.tests)
     return _evaluate_structure(config, benchmark, request, request.out / name)
+
+
+def _refuse_require_unseen(name: str, config: StructureConfig) -> None:
+    if config.require_unseen:
+        raise ValueError(f"require_unseen=true decides nothing in {name}: it holds no family out")
 
 
 def _evaluate_sequences(name: str, request: Request) -> TaskReport:

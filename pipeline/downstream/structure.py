@@ -63,6 +63,10 @@ class DecoderConfig:
             )
         if self.score_weight < 0:
             raise ValueError(f"decoder.score_weight must not be negative, got {self.score_weight}")
+        if self.score_weight != 1 and not self.use_energy:
+            raise ValueError(
+                "decoder.score_weight decides nothing without decoder.use_energy=true: leave it out"
+            )
 
 
 class RankedPairs(NamedTuple):

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def evaluate_step(
 ) -> bool:
     """Evaluate one checkpoint on the tasks it lacks; False where it could not be read.
 
-    Reports, then events, then the mark that it is done: a kill in between repeats what is cheap.
+    Raises `RuntimeError` where a task failed; the others are done then.
     """
     folder = _name_folder(run, step)
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,23 +160,56 @@ def _export(run: WatchedRun, step: int, digest: str, weights: Path) -> bool:
 def _evaluate(
     run: WatchedRun, step: int, digest: str, evaluate: Evaluate, config: WatchConfig
 ) -> None:
-    folder, names = _name_folder(run, step), _find_missing(run, step, digest, config)
+    """Each task by itself: what is evaluated stays, whatever becomes of the others."""
+    folder = _name_folder(run, step)
+    work = run.folder / WATCH / "work"
+    failed = []
+    for name in _find_missing(run, step, digest, config):
+        logger.info("evaluating step %d on %s", step, name)
+        try:
+            new = evaluate(folder / WEIGHTS, [name], config.preset, config.data, work)
+        except (ValueError, RuntimeError, FileNotFoundError):
+            logger.exception("step %d: %s failed", step, name)
+            failed.append(name)
+        else:
+            _keep(run, step, digest, name, new, config)
+            _remove_own(work)
+    if failed:
+        raise RuntimeError(f"step {step}: {', '.join(failed)} failed, the log says why")
+
+
+def _keep(
+    run: WatchedRun,
+    step: int,
+    digest: str,
+    name: str,
+    new: Sequence[TaskReport],
+    config: WatchConfig,
+) -> None:
+    """Reports, then events, then the mark that a task is done: a kill between repeats little."""
+    folder = _name_folder(run, step)
     known = _read_mark(folder)
     is_replaced = known is not None and not _is_same(known, digest, config)
-    logger.info("evaluating step %d on %s", step, ", ".join(names))
-    work = run.folder / WATCH / "work"
-    new = evaluate(folder / WEIGHTS, names, config.preset, config.data, work)
     if is_replaced:
         for path in folder.glob("*.json"):
             path.unlink()
         known = None
     for report in new:
         write_task_report(report, folder)
-    tasks = [*(known["tasks"] if known else []), *names]
+    tasks = [*(known["tasks"] if known else []), name]
     files = [*(known["files"] if known else []), *(f"{report.task}.json" for report in new)]
     write_scorecard([read_task_report(folder / name) for name in dict.fromkeys(files)], folder)
     _write_events(run.folder / EVENTS, step, new, is_replaced=is_replaced)
     _write_mark(folder, {**_describe(digest, config), "tasks": tasks, "files": files})
+
+
+def _remove_own(work: Path) -> None:
+    """Remove what only this checkpoint's evaluation can read again: that of its own rows.
+
+    Of the random encoder, the letters and the programs all checkpoints share the results.
+    """
+    for path in [*work.rglob("pretrained.*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def name_scalars(reports: Sequence[TaskReport]) -> dict[str, float]:

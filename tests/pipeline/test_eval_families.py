@@ -77,7 +77,7 @@ def test_several_tasks_make_one_scorecard(tmp_path):
         (("--checkpoint", "run", "--tasks", "families,folding"), "no task folding; there are"),
         (("--checkpoint", "run", "--tasks", "families,families"), "name each task once"),
         (("--checkpoint", "run", "--tasks", "all", "seed=1"), "settings seed=1 are of one task"),
-        (("--checkpoint", "run", "--tasks", "splice-donor"), "splice-donor needs data=FOLDER"),
+        (("--checkpoint", "run", "--tasks", "splice-donor"), "splice-donor needs --data FOLDER"),
         (
             ("--checkpoint", "run", "--tasks", "out-of-family", "--test", "mine"),
             "--test 'mine' must be NAME=PATH",

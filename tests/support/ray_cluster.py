@@ -12,7 +12,7 @@ OBJECT_STORE_BYTES = 80 << 20
 
 
 requires_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'openrinalmo[ray]'"
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'ray[data]'"
 )
 
 

@@ -3,11 +3,25 @@
 Shape suffixes: L nucleotides of one RNA.
 """
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
 SMALLEST_PROBABILITY = 1e-6
 """Scores are held this far from 0 and 1: a rounded sigmoid must not forbid or force a pair."""
+
+
+def import_viennarna() -> ModuleType:
+    """ViennaRNA's module; where there is none, an error that says what to install."""
+    try:
+        import RNA
+    except ImportError as error:
+        raise ValueError(
+            "decoder.use_energy=true needs ViennaRNA, and its module RNA is not installed; pip "
+            "install viennarna (the extra `baselines`) or set it to false"
+        ) from error
+    return RNA
 
 
 def weigh_against_energy(
@@ -25,13 +39,7 @@ def weigh_against_energy(
     that are the same everywhere say nothing and leave the energy's own probabilities. Exact, by
     McCaskill's recursion with pseudo-energies -kT w log(odds_ij / odds) on pairs.
     """
-    try:
-        import RNA
-    except ImportError as error:
-        raise ValueError(
-            "decoder.use_energy=true needs ViennaRNA, and its module RNA is not installed; add the "
-            'extra `baselines` (pip install "openrinalmo[baselines]") or set it to false'
-        ) from error
+    RNA = import_viennarna()
     length = len(sequence)
     upper_LL = np.triu(is_allowed_LL, 1)
     if not upper_LL.any():

@@ -81,8 +81,8 @@ class FitState:
             for loss in fresh:
                 if not math.isfinite(loss):
                     raise ValueError(
-                        f"the loss of step {len(self._losses)} is {loss}: lower peak_lr, or "
-                        "compute in precision=fp32"
+                        f"the loss of step {len(self._losses)} is {loss}: lower the fit's peak_lr, "
+                        "or set its precision=fp32"
                     )
                 self._losses.append(loss)
         return self._losses

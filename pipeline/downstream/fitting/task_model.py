@@ -132,8 +132,8 @@ def build_param_groups(
     if stages[0].epoch > last_epoch:
         raise ValueError(
             f"regime full unfreezes the encoder after {stages[0].epoch} epochs and the fit ends in "
-            f"epoch {last_epoch + 1}: raise regime.epochs or regime.max_steps, or lower "
-            "regime.unfreezing.every_epochs"
+            f"epoch {last_epoch + 1}: raise epochs or max_steps of the fit, or lower its "
+            "unfreezing.every_epochs"
         )
     if late := [stage for stage in stages if stage.epoch > last_epoch]:
         logger.warning(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..baselines import find_viennarna
+from ..scores.signature import describe_levels
 from ..task_report import Score, TaskReport
 from .scorecard_page import format_scorecard, name_checkpoint
 from .scorecard_tables import (
@@ -66,7 +67,8 @@ def format_markdown(reports: Sequence[TaskReport]) -> str:
         systems = list_systems(rows)
         head = ["task", "metric", "regime", *systems, f"{SUBJECT} − {CONTROL}"]
         lines += _tabulate(head, [_summarise(row, systems) for row in rows])
-        lines += ["", "Bold: best of the row. [low, high]: 95 % intervals."]
+        level = describe_levels(report.signature for report in reports)
+        lines += ["", f"Bold: best of the row. [low, high]: {level} intervals."]
     for report in reports:
         lines += ["", f"## {_escape(report.title)}", ""]
         lines += [f"- {_escape(note)}" for note in report.notes]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from types import ModuleType
 
+from ..scores.signature import describe_levels
 from ..task_report import TaskReport
 from .page_html import Markup, format_note, format_page, format_table
 from .scorecard_tables import (
@@ -71,8 +72,10 @@ def _iter_summary(reports: Sequence[TaskReport]) -> Iterator[str]:
             ["task", *systems[:place], gap, *systems[place:]],
             [_summarise(row, systems, place, reports) for row in rows],
         )
+        level = describe_levels(report.signature for report in reports)
         yield format_note(
-            "The primary metric of each task with its 95 % interval; underlined: best of the row. "
+            f"The primary metric of each task with its {level} interval; "
+            "underlined: best of the row. "
             f"The gap is what pretraining added: the same encoder with random weights is "
             f"“{CONTROL}”; its interval and p are of paired resampling."
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from types import ModuleType
 
-from ..scores.signature import flatten
+from ..scores.signature import describe_levels, flatten
 from ..task_report import PairedGain, Score, TaskReport
 from .page_charts import COLOURS, UNKNOWN, Bar, build_axis, draw_bars
 from .page_html import (
@@ -151,7 +151,7 @@ def _format_bars(table: MetricTable, report: TaskReport) -> str:
         format_figure(draw_bars(by_part[p], axis, f"{table.metric}, {p}"), title=p)
         for p in table.parts
     ]
-    note = "Whiskers: 95 % intervals."
+    note = f"Whiskers: {describe_levels([report.signature])} intervals."
     note += " Hollow: published by others, not measured here." if table.published else ""
     inner = format_panels(figures) + format_note(note)
     return fold_if_many(f"{len(figures)} charts of {table.metric}", inner, len(figures))

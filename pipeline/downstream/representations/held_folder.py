@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,14 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold_folder(parent: Path, name: str) -> Iterator[Path]:
+def hold_folder(parent: Path, name: str, *, keep: Collection[str] = ()) -> Iterator[Path]:
     """`parent/name` for this process alone, removed at the end.
 
     Where the process is killed or fails it stays, for a run that asks for the same name to go on
-    with; a run that asks for another one removes it. A folder that a living process holds is never
-    removed, and is waited for.
+    with; a run that neither asks for it nor names it in `keep`, as what it will ask for, removes
+    it. A folder that a living process holds is never removed, and is waited for: whoever holds
+    several asks for them in the order of their names.
     """
-    while (descriptor := _take(parent, name)) is None:
+    while (descriptor := _take(parent, name, {name, *keep})) is None:
         pass
     try:
         yield parent / name
@@ -30,14 +31,14 @@ def hold_folder(parent: Path, name: str) -> Iterator[Path]:
         parent.rmdir()
 
 
-def _take(parent: Path, name: str) -> int | None:
+def _take(parent: Path, name: str, keep: Collection[str]) -> int | None:
     """The lock of the folder, made if need be; None where another process has just removed it."""
     folder = parent / name
     parent.mkdir(parents=True, exist_ok=True)
     try:
         beside = _lock(parent)
         try:
-            _remove_left_behind(parent, name)
+            _remove_left_behind(parent, keep)
             folder.mkdir(exist_ok=True)
         finally:
             os.close(beside)
@@ -50,9 +51,9 @@ def _take(parent: Path, name: str) -> int | None:
     return None
 
 
-def _remove_left_behind(parent: Path, name: str) -> None:
+def _remove_left_behind(parent: Path, keep: Collection[str]) -> None:
     for other in parent.iterdir():
-        if other.name != name:
+        if other.name not in keep:
             with suppress(BlockingIOError, FileNotFoundError):
                 descriptor = _lock(other, waits=False)
                 shutil.rmtree(other, ignore_errors=True)

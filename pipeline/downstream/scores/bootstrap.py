@@ -1,6 +1,6 @@
 """Percentile bootstrap intervals, seeded: over sequences, over families, or over both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,11 +44,30 @@ def estimate_mean(values: Sequence[float] | NDArray, config: BootstrapConfig) ->
     return _build_estimate(float(units.mean()), units[drawn].mean(axis=1), config)
 
 
+def iter_resamples(
+    size: int, config: BootstrapConfig, groups_N: NDArray[np.int64] | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Places of the units of each resample; of groups, numbered from 0, whole ones are drawn."""
+    generator = np.random.default_rng(config.seed)
+    if groups_N is None:
+        for _ in range(config.num_resamples):
+            yield generator.integers(size, size=size)
+        return
+    members = np.split(np.argsort(groups_N, kind="stable"), np.cumsum(np.bincount(groups_N))[:-1])
+    for _ in range(config.num_resamples):
+        drawn = generator.integers(len(members), size=len(members))
+        yield np.concatenate([members[group] for group in drawn])
+
+
 def estimate_metric(
-    compute: Callable[..., float], arrays: Sequence[NDArray], config: BootstrapConfig
+    compute: Callable[..., float],
+    arrays: Sequence[NDArray],
+    config: BootstrapConfig,
+    groups_N: NDArray[np.int64] | None = None,
 ) -> Estimate:
     """Any metric of aligned arrays, `compute(*arrays)`, resampled over their shared first axis.
 
+    With `groups_N`, each one's group by number from 0, groups are resampled whole.
     A resample on which the metric is not defined (NaN: one class only, no variance) is left out of
     the interval; undefined on all units, it is an error.
     """
@@ -60,13 +79,14 @@ def estimate_metric(
     value = float(compute(*arrays))
     if np.isnan(value):
         raise ValueError(f"the metric is not defined on these {size} units: it is NaN")
-    if size == 1:
+    if (size if groups_N is None else groups_N.max() + 1) == 1:
         return Estimate(value, None, None)
-    generator = np.random.default_rng(config.seed)
-    resampled = np.empty(config.num_resamples)
-    for row in range(config.num_resamples):
-        drawn = generator.integers(size, size=size)
-        resampled[row] = compute(*(array[drawn] for array in arrays))
+    resampled = np.array(
+        [
+            compute(*(array[drawn] for array in arrays))
+            for drawn in iter_resamples(size, config, groups_N)
+        ]
+    )
     return _build_estimate(value, resampled[~np.isnan(resampled)], config)
 
 

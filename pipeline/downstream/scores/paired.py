@@ -86,23 +86,26 @@ def build_metric_gain(
     names: tuple[str, str],
     part: str,
     metric: str,
+    groups_N: NDArray[np.int64] | None = None,
     unit: str = "sequences",
 ) -> PairedGain:
     """The same for a metric that is no mean over units (R2, AUC): `compute(predictions, targets)`.
 
     The null is that the systems are exchangeable: their predictions of one unit change places where
-    means would change sign.
+    means would change sign. With `groups_N`, each unit's group by number from 0, whole groups are
+    resampled and change places.
     """
     first, second = predictions
 
     def compute_gain(first: NDArray, second: NDArray, targets: NDArray) -> float:
         return compute(first, targets) - compute(second, targets)
 
-    gain = estimate_metric(compute_gain, [first, second, targets], config)
+    gain = estimate_metric(compute_gain, [first, second, targets], config, groups_N)
+    places = np.arange(len(targets)) if groups_N is None else groups_N
     # A swap for each sign; the first, which swaps nothing, is the gain itself.
     swaps = (
-        (row < 0).reshape(-1, *(1,) * (first.ndim - 1))
-        for signs in _iter_signs(len(targets), config.seed, num_draws=config.num_resamples)
+        (row[places] < 0).reshape(-1, *(1,) * (first.ndim - 1))
+        for signs in _iter_signs(int(places.max()) + 1, config.seed, num_draws=config.num_resamples)
         for row in signs
     )
     null = np.array(

@@ -1,6 +1,6 @@
 """The line under a table: everything that decides its numbers, in one string."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..scoring import EMPTY_POLICY, TRUTH_POLICY, EmptyPolicy, TruthPolicy
 from ..structure import MIN_PAIR_DISTANCE, DecoderConfig
@@ -42,6 +42,13 @@ def describe_scorer(
 def describe_bootstrap(bootstrap: BootstrapConfig) -> dict[str, object]:
     """Fact of the intervals."""
     return {"bs": f"{bootstrap.num_resamples}@{bootstrap.level:g},seed{bootstrap.seed}"}
+
+
+def describe_levels(signatures: Iterable[str]) -> str:
+    """The levels of the intervals of several signatures, in words: `95 %`."""
+    facts = (parse_signature(one).get("bs", "") for one in signatures)
+    levels = dict.fromkeys(one.partition("@")[2].partition(",")[0] for one in facts if one)
+    return " or ".join(f"{100 * float(level):g} %" for level in levels) or "bootstrap"
 
 
 def describe_decoder(

@@ -58,6 +58,11 @@ class SequenceConfig:
                 raise ValueError(
                     f"{name} must be positive, or 0 for all, got {getattr(self, name)}"
                 )
+        for name in ("head_fit", "full_fit", "lora_fit"):
+            if getattr(self, name).regime != "frozen":
+                raise ValueError(f"{name}.regime is set by `regimes`: leave it out")
+        if idle := self.head_fit.list_idle():
+            raise ValueError(f"head_fit.{idle[0]} decides nothing where a head is fitted alone")
         if not 1 <= self.kmer_nt <= MAX_K:
             raise ValueError(f"kmer_nt must be from 1 to {MAX_K}, got {self.kmer_nt}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..fitting.regime_config import Regime
+from ..fitting.regime_config import Regime, describe_regime
 from ..representations.embed import Checkpoint
 from ..representations.held_folder import hold_folder
 from ..structure_folds.fold_results import build_key
@@ -164,7 +164,7 @@ def _build_run_key(
     elif system == "k-mer":
         identity = {"kmer_nt": config.kmer_nt}
     if regime != "linear":
-        identity |= {"fit": asdict(choose_fit(config, regime)), "seed": config.seed}
+        identity |= {"fit": describe_regime(choose_fit(config, regime)), "seed": config.seed}
     if regime in ("lora", "full"):
         # What `precision=auto` means depends on where it runs.
         identity["device"] = device.type

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..fitting.regime_config import Regime
 from ..representations.embed import Checkpoint
-from ..scores.bootstrap import BootstrapConfig, Estimate
+from ..scores.bootstrap import BootstrapConfig, Estimate, iter_resamples
 from ..scores.paired import build_metric_gain
 from ..scores.signature import build_signature as join_facts
 from ..scores.signature import describe_bootstrap, hash_settings
@@ -54,13 +54,13 @@ def build_report(evaluation: Evaluation) -> TaskReport:
     undefined: set[str] = set()
     for split in evaluation.splits:
         runs = [run for run in evaluation.runs if run.split == split.name]
-        for part, test in split.tests.items():
-            targets_N = read_targets(evaluation.data, test)
+        for part in split.tests:
+            scored = ScoredPart.read(evaluation.data, split, part)
             for run in runs:
-                found, missing = _score(task, run, part, targets_N, config.bootstrap)
+                found, missing = _score(task, run, part, scored, config.bootstrap)
                 scores += found
                 undefined |= {f"{metric} of {run.system} on {part}" for metric in missing}
-            gains += _build_gains(task, runs, part, targets_N, config)
+            gains += _build_gains(task, runs, part, scored, config)
     drawn = _list_drawn(evaluation)
     shown = {(score.part, score.metric) for score in scores if score.part not in drawn}
     notes = [*evaluation.data.notes, *_list_notes(evaluation)]
@@ -90,27 +90,57 @@ def build_report(evaluation: Evaluation) -> TaskReport:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScoredPart:
+    """The examples of one test set, and what of them is resampled."""
+
+    targets_N: NDArray[np.float64]
+    groups_N: NDArray[np.int64] | None = None
+    """Group of each, by number from 0, where whole groups were held out of the fit: examples of
+    one family or gene are right or wrong together."""
+
+    @classmethod
+    def read(cls, data: TaskData, split: Split, part: str) -> "ScoredPart":
+        """Of a part of a split."""
+        test, examples = split.tests[part], data.examples
+        targets_N = read_targets(data, test)
+        names = [examples[index].group or f" {index}" for index in test]  # no group: its own
+        fitted = {examples[index].group for index in (*split.train, *split.validation)}
+        if len(set(names)) == len(names) or fitted & set(names):
+            return cls(targets_N=targets_N)
+        return cls(targets_N=targets_N, groups_N=np.unique(names, return_inverse=True)[1])
+
+    @property
+    def num_units(self) -> int:
+        """How many are resampled."""
+        return len(self.targets_N) if self.groups_N is None else int(self.groups_N.max()) + 1
+
+    @property
+    def unit(self) -> str:
+        """What is resampled."""
+        return "sequences" if self.groups_N is None else "groups"
+
+
 def estimate_metrics(
-    task: SequenceTask, outputs_NO: NDArray, targets_N: NDArray, config: BootstrapConfig
+    task: SequenceTask, outputs_NO: NDArray, scored: ScoredPart, config: BootstrapConfig
 ) -> dict[str, Estimate]:
-    """Every metric with its bootstrap interval over sequences, from one set of resamples.
+    """Every metric with its bootstrap interval, from one set of resamples.
 
     The resamples are those of `bootstrap.estimate_metric`. One on which a metric is not defined is
-    left out of its interval; a metric that is not defined on all sequences is nan. One sequence
-    gives no interval.
+    left out of its interval; a metric that is not defined on all sequences is nan. One unit gives
+    no interval.
     """
+    targets_N = scored.targets_N
     whole = task.score(outputs_NO, targets_N)
-    generator = np.random.default_rng(config.seed)
     resampled = {metric: np.empty(config.num_resamples) for metric in whole}
-    for row in range(config.num_resamples):
-        drawn = generator.integers(len(targets_N), size=len(targets_N))
+    for row, drawn in enumerate(iter_resamples(len(targets_N), config, scored.groups_N)):
         for metric, value in task.score(outputs_NO[drawn], targets_N[drawn]).items():
             resampled[metric][row] = value
     tail = (1 - config.level) / 2
     estimates: dict[str, Estimate] = {}
     for metric, value in whole.items():
         defined = resampled[metric][~np.isnan(resampled[metric])]
-        if len(targets_N) > 1 and len(defined):
+        if scored.num_units > 1 and len(defined):
             low, high = np.quantile(defined, [tail, 1 - tail])
             estimates[metric] = Estimate(value, float(low), float(high))
         else:
@@ -164,11 +194,11 @@ def _score(
     task: SequenceTask,
     run: SequenceRun,
     part: str,
-    targets_N: NDArray[np.float64],
+    scored: ScoredPart,
     config: BootstrapConfig,
 ) -> tuple[list[Score], list[str]]:
     """Scores of one run on one test set, and the metrics that have no value there."""
-    estimates = estimate_metrics(task, run.outputs[part], targets_N, config)
+    estimates = estimate_metrics(task, run.outputs[part], scored, config)
     scores = [
         Score(
             system=run.system,
@@ -178,7 +208,8 @@ def _score(
             value=estimate.mean,
             low=estimate.low,
             high=estimate.high,
-            units=len(targets_N),
+            units=scored.num_units,
+            unit=scored.unit,
             is_primary=metric == task.primary_metric,
         )
         for metric, estimate in estimates.items()
@@ -191,7 +222,7 @@ def _build_gains(
     task: SequenceTask,
     runs: Sequence[SequenceRun],
     part: str,
-    targets_N: NDArray[np.float64],
+    scored: ScoredPart,
     config: SequenceConfig,
 ) -> list[PairedGain]:
     """The pretrained encoder in each regime less its random twin in the same, and less the rest."""
@@ -204,8 +235,10 @@ def _build_gains(
         build_metric_gain(
             compute,
             (own.outputs[part], other.outputs[part]),
-            targets_N,
+            scored.targets_N,
             config.bootstrap,
+            groups_N=scored.groups_N,
+            unit=scored.unit,
             names=(_name(own, config), _name(other, config)),
             part=part,
             metric=metric,
@@ -246,7 +279,7 @@ def _list_notes(evaluation: Evaluation) -> list[str]:
 
 
 def _list_drawn(evaluation: Evaluation) -> set[str]:
-    """Test sets of which only some are tested: what others published is of all."""
+    """Test sets of which only some are scored: what others published is of all."""
     return {
         part
         for whole, split in zip(evaluation.whole, evaluation.splits, strict=True)

@@ -26,6 +26,10 @@ from .plans import VERSION_OF_NUMBERS, Plan, Planner, choose_device
 from .run_fold import FITS, FoldJob, list_fold_results, run_folds
 from .structure_config import StructureConfig, SystemName
 
+TRAINED_BYTES, BYTES_PER_TRAINED = 1 << 33, 16
+"""Memory for encoders that are fitted side by side unless `workers` says how many; weights,
+gradients and Adam's two moments of a parameter."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,19 +59,21 @@ def evaluate_benchmark(
     if results:
         logger.info("%d of %d folds were done already", len(results), len(plans))
     with ExitStack() as held:
+        reads = [
+            _Read.plan(system, [plan for plan in plans if plan.system == system], planner, device)
+            for system in config.systems
+            if any(plan.system == system for plan in pending)
+        ]
+        rows = _hold_rows(reads, config, out, held, device)
         jobs: list[FoldJob] = []
-        for system in config.systems:
-            left = [plan for plan in pending if plan.system == system]
-            if not left:
-                continue
-            mine = [plan for plan in plans if plan.system == system]
-            read = _Read.hold(system, mine, planner, held, device)
-            jobs += _build_jobs(left, read, config, device)
+        for read in reads:
+            left = [plan for plan in pending if plan.system == read.system]
+            jobs += _build_jobs(left, read, rows.get(read.system), config, device)
         # The longest first, so that no worker is left with it at the end.
         jobs.sort(key=lambda job: -job.num_test_pairs)
         quiet = None if jobs else True
         with tqdm(total=len(pending), desc="folds", unit="fold", disable=quiet) as progress:
-            for scored in _run_jobs(jobs, _count_workers(config, device, len(jobs))):
+            for scored in _run_jobs(jobs, _count_workers(config, device, jobs)):
                 plan = plan_of[scored.key]
                 result = replace(scored, head=plan.given_head, program=plan.program)
                 save_fold_result(result, out / "folds")
@@ -94,54 +100,72 @@ class _Read:
     Of all folds, not only of those to be done: a run that goes on finds the same file.
     """
 
+    system: SystemName
     records: dict[int, StructureRecord]
-    rows: Path | None
-    """None of a program that folds, and of an encoder that trains from the first step on."""
     encoder: Encoder | None
+    """What makes the rows, or trains; None of other rows and of programs."""
+    folder: str
+    """Name of the rows' folder; empty of a program, and of an encoder that trains at once."""
 
     @classmethod
-    def hold(
-        cls,
-        system: SystemName,
-        plans: Sequence[Plan],
-        planner: Planner,
-        held: ExitStack,
-        device: torch.device,
+    def plan(
+        cls, system: SystemName, plans: Sequence[Plan], planner: Planner, device: torch.device
     ) -> "_Read":
-        """Write the rows, if any are read: their folder goes with `held`, unless that fails."""
+        """Name what is read, before any of it is made."""
         folds = [plan.fold for plan in plans]
         needed = {i for fold in folds for i in (*fold.test, *fold.train, *fold.validation)}
         records = {index: planner.benchmark.records[index] for index in sorted(needed)}
         config = planner.config
         encoder = _build_encoder(system, planner.checkpoint, config)
-        if system in FOLDER_SYSTEMS:
-            return cls(records=records, rows=None, encoder=None)
-        trained = encoder if config.regime.trains_encoder else None
-        if trained is not None and not config.regime.reads_frozen:
-            return cls(records=records, rows=None, encoder=trained)
-        facts = {
-            "version": VERSION_OF_NUMBERS,
-            "identity": plans[0].facts.encoder,
-            "rnas": hash_records(list(records.values())),
-            "embed": repr(config.embed),
-            "device": device.type,
-        }
-        name = f"{system}.{build_key(facts)}"
-        folder = held.enter_context(hold_folder(planner.out / ".representations", name))
-        sequences = [record.sequence for record in records.values()]
-        if encoder is None:
-            rows = folder / "rows.npy"
-            encode = encode_one_hot if system == "one-hot" else encode_kmer_windows
-            np.save(rows, encode(sequences))
-        else:
-            rows = write_representations(
-                folder, "rows", encoder, sequences, config.embed, device=device
+        trains_at_once = encoder is not None and not config.regime.reads_frozen
+        folder = ""
+        if system not in FOLDER_SYSTEMS and not trains_at_once:
+            facts = {
+                "version": VERSION_OF_NUMBERS,
+                "identity": plans[0].facts.encoder,
+                "rnas": hash_records(list(records.values())),
+                "embed": repr(config.embed),
+                "device": device.type,
+            }
+            folder = f"{system}.{build_key(facts)}"
+        return cls(system=system, records=records, encoder=encoder, folder=folder)
+
+    def write(self, folder: Path, config: StructureConfig, device: torch.device) -> Path:
+        """Make the rows, or go on with them."""
+        sequences = [record.sequence for record in self.records.values()]
+        if self.encoder is not None:
+            return write_representations(
+                folder, "rows", self.encoder, sequences, config.embed, device=device
             )
-        return cls(records=records, rows=rows, encoder=trained)
+        rows = folder / "rows.npy"
+        encode = encode_one_hot if self.system == "one-hot" else encode_kmer_windows
+        np.save(rows, encode(sequences))
+        return rows
+
+
+def _hold_rows(
+    reads: Sequence[_Read],
+    config: StructureConfig,
+    out: Path,
+    held: ExitStack,
+    device: torch.device,
+) -> dict[SystemName, Path]:
+    """Rows of each system that reads any, in folders that go with `held`, unless that fails."""
+    names = {read.folder for read in reads if read.folder}
+    rows = {}
+    for read in sorted(reads, key=lambda read: read.folder):
+        if read.folder:
+            folder = hold_folder(out / ".representations", read.folder, keep=names)
+            rows[read.system] = read.write(held.enter_context(folder), config, device)
+    return rows
 
 
 def _build_jobs(
-    plans: Sequence[Plan], read: _Read, config: StructureConfig, device: torch.device
+    plans: Sequence[Plan],
+    read: _Read,
+    rows: Path | None,
+    config: StructureConfig,
+    device: torch.device,
 ) -> list[FoldJob]:
     """One job for each distinct fit."""
     by_fit: dict[Path, list[Plan]] = {}
@@ -153,12 +177,12 @@ def _build_jobs(
             folds={plan.key: plan.fold for plan in together},
             decoder=config.decoder,
             records=read.records,
-            rows=read.rows,
+            rows=rows,
             device=str(device),
             facts=together[0].facts,
             head=head,
             regime=config.regime,
-            encoder=read.encoder,
+            encoder=read.encoder if config.regime.trains_encoder else None,
         )
         for head, together in by_fit.items()
     ]
@@ -172,11 +196,15 @@ def _build_encoder(
     return checkpoint.encoder if system == "pretrained" else None
 
 
-def _count_workers(config: StructureConfig, device: torch.device, num_jobs: int) -> int:
-    # A trained encoder is not sent to other processes.
-    if device.type == "cuda" or config.regime.trains_encoder:
+def _count_workers(config: StructureConfig, device: torch.device, jobs: Sequence[FoldJob]) -> int:
+    if device.type == "cuda":
         return 1
-    return max(1, min(config.workers or torch.get_num_threads(), num_jobs))
+    workers = config.workers or torch.get_num_threads()
+    encoders = [job.encoder for job in jobs if job.encoder is not None]
+    if encoders and not config.workers:
+        parameters = sum(one.numel() for one in encoders[0].parameters())
+        workers = min(workers, TRAINED_BYTES // (BYTES_PER_TRAINED * parameters))
+    return max(1, min(workers, len(jobs)))
 
 
 def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:

@@ -1,12 +1,14 @@
 """What is to be fitted and scored, each under a key that changes with all that it depends on."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ..baselines import FOLDER_SYSTEMS, find_folder, find_viennarna
+from ..baselines import FOLDER_SYSTEMS, find_folder
+from ..decoders.energy_prior import import_viennarna
 from ..fitting.regime_config import Regime, describe_regime
 from ..representations.embed import Checkpoint
 from ..structures.records import hash_file
@@ -87,7 +89,7 @@ class Planner:
             head = self.out / "heads" / f"{system}.{build_key(fit)}.safetensors"
             given_head = ""
             if heads and system == "pretrained":
-                head = find_head(heads, facts)
+                head = find_head(heads, facts, json.dumps(describe_regime(self.config.regime)))
                 given_head = hash_file(head)
                 fit = {**identity_of_fit, "head": given_head}
             tested = hash_records([self.benchmark.records[index] for index in fold.test])
@@ -120,8 +122,9 @@ class Planner:
 
     def _identify_energy(self) -> str:
         """Version of the program whose energies the decoder weighs; empty where it weighs none."""
-        viennarna = find_viennarna() if self.config.decoder.use_energy else None
-        return f"viennarna {viennarna.__version__}" if viennarna else ""
+        if not self.config.decoder.use_energy:
+            return ""
+        return f"viennarna {import_viennarna().__version__}"
 
     def _identify_decoder(self, energy: str) -> dict[str, object]:
         # The threshold is an outcome.

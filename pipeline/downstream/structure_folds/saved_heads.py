@@ -106,8 +106,12 @@ def load_head(path: Path) -> SavedHead:
 
 def read_head_facts(path: Path) -> HeadFacts:
     """What a head is, without its weights."""
+    return _read_facts(path)[0]
+
+
+def _read_facts(path: Path) -> tuple[HeadFacts, FitFacts]:
     with _open(path) as file:
-        return _read_header(file.metadata() or {})[0]
+        return _read_header(file.metadata() or {})[:2]
 
 
 def rebuild_encoder(saved: SavedHead, encoder: Encoder) -> Encoder:
@@ -150,30 +154,43 @@ def _take(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def find_head(where: Path, wanted: HeadFacts) -> Path:
+def find_head(where: Path, wanted: HeadFacts, settings: str) -> Path:
     """The head of a folder, or the file itself, that fits `wanted`; none is an error that says why.
 
+    Of several the one whose fit has these `settings` is taken, as `FitFacts` has them; where none
+    has, and theirs differ, it is an error that names them.
     Of a folder of many, the error speaks of the one that comes nearest: of the same held-out
     families and system, then with the fewest problems.
     """
     paths = [where] if where.is_file() else sorted(where.glob("*.safetensors"))
     refused: list[tuple[tuple[bool, bool, int], str]] = []
+    found: dict[str, Path] = {}
     for path in paths:
         try:
-            facts = read_head_facts(path)
+            facts, fit = _read_facts(path)
         except ValueError as error:
             refused.append(((True, True, len(paths)), str(error)))
             continue
         problems = list_mismatches(facts, wanted)
         if not problems:
-            return path
+            found.setdefault(fit.settings, path)
+            continue
         is_other = (facts.held_out != wanted.held_out, facts.system != wanted.system)
         refused.append(((*is_other, len(problems)), f"{path.name} {'; '.join(problems)}"))
+    if len(found) > 1 and settings not in found:
+        (first, one), (second, other), *_ = found.items()
+        raise ValueError(
+            f"{where} has heads of several fits for {_name(wanted.held_out)} held out, and none is "
+            f"by this run's settings: {one.name} and {other.name} differ in "
+            f"{_name_difference(first, second)}; give the settings of one, or the file"
+        )
+    if found:
+        return found.get(settings) or next(iter(found.values()))
     if not refused:
         raise FileNotFoundError(f"no saved head in {where}: give the folder `heads` of a run")
     raise ValueError(
         f"none of {len(refused)} heads in {where} may be used for {wanted.system} with "
-        f"{_name(wanted.held_out)} held out. {min(refused)[1]}. Leave heads= out to fit anew"
+        f"{_name(wanted.held_out)} held out. {min(refused)[1]}. Leave --heads out to fit anew"
     )
 
 
@@ -203,6 +220,13 @@ def list_mismatches(facts: HeadFacts, wanted: HeadFacts) -> list[str]:
             "preset or seed are not this run's"
         )
     return problems
+
+
+def _name_difference(settings: str, other: str) -> str:
+    """The settings of two fits that are not the same, each with its values."""
+    first, second = json.loads(settings), json.loads(other)
+    names = [name for name in first if first[name] != second.get(name)]
+    return ", ".join(f"{name} ({first[name]}, {second.get(name)})" for name in names)
 
 
 def _name(families: Sequence[str]) -> str:

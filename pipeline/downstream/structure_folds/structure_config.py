@@ -96,7 +96,8 @@ class StructureConfig:
     seed: int = 0
     """Decides every draw of RNAs, and the weights of the random encoder."""
     workers: int = 0
-    """Processes that run folds, one thread each; 0 takes one per core, a GPU always one."""
+    """Processes that run folds, one thread each; 0 takes one per core, of encoders that train as
+    many as fit into 8 GiB. A GPU has always one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where encoder and head run; auto is a GPU where there is one."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
@@ -121,6 +122,11 @@ class StructureConfig:
         for name in ("max_test_per_part", "workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.decoder.threshold != DecoderConfig().threshold:
+            raise ValueError(
+                "decoder.threshold decides nothing: each fold's is tuned on its validation RNAs; "
+                "leave it out"
+            )
         regime, unfreezing = self.regime, self.regime.unfreezing
         if idle := regime.list_idle():
             raise ValueError(

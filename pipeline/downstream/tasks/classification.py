@@ -94,7 +94,7 @@ class ClassificationTask:
         if self.source == "sample":
             path, rows = SAMPLE_FASTA, read_sample(SAMPLE_FASTA)
         elif data is None:
-            raise ValueError(f"{self.name} needs data=FOLDER; classification-sample needs none")
+            raise ValueError(f"{self.name} needs --data FOLDER; classification-sample needs none")
         else:
             path = find_file(data, *FILES[self.source])
             if self.source == "nrc13":

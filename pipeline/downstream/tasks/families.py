@@ -18,7 +18,13 @@ from ..structure_folds.structure_config import (
     StructureConfig,
     build_config,
 )
-from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
+from ..structures.records import (
+    StructureRecord,
+    find_structures,
+    hash_file,
+    hash_structures,
+    read_structures,
+)
 from ..structures.structure_files import open_text
 from .structure_splits import MIN_FIT_NT, ROLES
 
@@ -71,6 +77,8 @@ def read_benchmark(
     if fold_file:
         records = _select_listed(records, fold_file)
     name = "sample" if data is None else source.name.partition(".")[0].partition("_")[0].lower()
+    if fold_file:
+        name += f"+{hash_file(fold_file)[:8]}"  # of the same file other RNAs
     return Benchmark(
         task="families",
         title="Secondary structure, families held out",

@@ -83,7 +83,7 @@ class RibosomeLoadTask:
         """Read the published file where `data` has it, else the 50-mers; no sample."""
         if data is None:
             raise ValueError(
-                f"{self.name} needs data=FOLDER: the embedded sample has no ribosome loads"
+                f"{self.name} needs --data FOLDER: the embedded sample has no ribosome loads"
             )
         if find_files(data, "mrl", PUBLISHED_FILE):
             path = find_file(data, "mrl", PUBLISHED_FILE)

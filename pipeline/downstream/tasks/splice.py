@@ -88,7 +88,7 @@ class SpliceTask:
         """Read the windows below `data`; the embedded sample has none."""
         if data is None:
             raise ValueError(
-                f"{self.name} needs data=FOLDER: the embedded sample has no splice sites"
+                f"{self.name} needs --data FOLDER: the embedded sample has no splice sites"
             )
         root = find_published(data)
         if root is not None:

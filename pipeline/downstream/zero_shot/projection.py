@@ -16,7 +16,7 @@ def find_projection_problem(name: ProjectionName) -> str | None:
     if name in _MODULE_OF and importlib.util.find_spec(_MODULE_OF[name]) is None:
         return (
             f"no {name} map: {_PACKAGE_OF[name]} is not installed; add the extra `maps` "
-            '(pip install "openrinalmo[maps]") or set projection=PCA'
+            "(pip install scikit-learn umap-learn) or set projection=PCA"
         )
     return None
 

@@ -115,7 +115,7 @@ def test_one_hot_shows_both_ends_and_the_length():
 def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="source must be of"):
         ClassificationTask("pfam")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="needs data=FOLDER"):
+    with pytest.raises(ValueError, match="needs --data FOLDER"):
         ClassificationTask("nrc13").read(None)
     with pytest.raises(FileNotFoundError, match="must hold one rfam"):
         ClassificationTask("rfam-type").read(tmp_path)

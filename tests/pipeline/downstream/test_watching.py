@@ -219,6 +219,37 @@ def test_one_failing_evaluation_stops_no_other(tmp_path, caplog, error):
     assert watch_run(run.build(), run.evaluate, CONFIG) == ([200], [])
 
 
+def test_one_failing_task_stops_no_other(tmp_path, caplog):
+    run = FakeRun(tmp_path / "run", {100: "a"})
+    config = WatchConfig(tasks=("broken", "toy"))
+
+    def evaluate(checkpoint, names, preset, data, out):
+        if names == ["broken"]:
+            raise FileNotFoundError("no data")
+        return run.evaluate(checkpoint, names, preset, data, out)
+
+    assert watch_run(run.build(), evaluate, config) == ([], [100])
+    assert "step 100: broken failed" in caplog.text
+    assert (run.folder / "watch" / "step-00000100" / "toy.json").exists()
+    assert watch_run(run.build(), run.evaluate, config) == ([100], [])
+    assert [names for *_, names in run.evaluated] == [("toy",), ("broken",)]
+
+
+def test_what_only_one_checkpoint_can_use_goes_with_it(tmp_path):
+    run = FakeRun(tmp_path / "run", {100: "a"})
+
+    def evaluate(checkpoint, names, preset, data, out):
+        (out / "toy" / "heads").mkdir(parents=True)
+        for system in ("pretrained", "random"):
+            (out / "toy" / "heads" / f"{system}.123.safetensors").touch()
+            (out / "toy" / f"{system}.fit").mkdir()
+        return run.evaluate(checkpoint, names, preset, data, out)
+
+    watch_run(run.build(), evaluate, CONFIG)
+    left = sorted(path.name for path in (run.folder / "watch" / "work" / "toy").rglob("*.*"))
+    assert left == ["random.123.safetensors", "random.fit"]
+
+
 def test_weights_are_gone_however_an_evaluation_ends(tmp_path):
     run = FakeRun(tmp_path / "run", {100: "a"})
 

@@ -76,6 +76,14 @@ def test_what_a_killed_process_left_is_taken_up_or_removed(tmp_path, start):
     assert not parent.exists()
 
 
+def test_what_a_run_will_ask_for_is_kept(tmp_path, start):
+    parent = tmp_path / "held"
+    kill(start("a"))
+    with hold_folder(parent, "b", keep={"a", "b"}), hold_folder(parent, "a") as folder:
+        assert (folder / "rows.npy").read_text() == "half"
+    assert not parent.exists()
+
+
 def test_what_a_living_process_holds_is_left_alone(tmp_path, start):
     parent = tmp_path / "held"
     start("a")

@@ -77,6 +77,22 @@ def test_any_metric_is_resampled_with_its_arrays_together():
     )
 
 
+def test_whole_groups_are_drawn():
+    """The variance is that of the groups' means, however many units repeat them."""
+    generator = np.random.default_rng(0)
+    means = generator.normal(size=30)
+    groups = np.repeat(np.arange(30), 20)
+    shuffled = generator.permutation(len(groups))
+    values = means[groups][shuffled]
+    config = BootstrapConfig(num_resamples=2000)
+    grouped = estimate_metric(np.mean, [values], config, groups[shuffled])
+    assert grouped == pytest.approx(estimate_mean(means, config), abs=0.06)
+    alone = estimate_metric(np.mean, [values], config)
+    assert np.ptp(ends_of(grouped)) > 3 * np.ptp(ends_of(alone))
+    one = estimate_metric(np.mean, [values], config, np.zeros(len(values), np.int64))
+    assert (one.low, one.high) == (None, None)
+
+
 def test_a_mean_by_either_way_is_the_same():
     values = np.random.default_rng(1).random((40, 2))
     config = BootstrapConfig(num_resamples=300)

@@ -130,6 +130,26 @@ def test_of_a_metric_that_is_a_mean_it_is_the_sign_flip():
     assert gain.p_value == pytest.approx(compute_sign_flip_p(differences))
 
 
+def test_groups_swap_whole():
+    """Copies of a unit in its group change nothing of the p-value, which counts groups."""
+    generator = np.random.default_rng(1)
+    first, second = generator.normal(size=(2, 6))
+    targets = generator.normal(size=6)
+    config = BootstrapConfig(num_resamples=50)
+    names = {"names": ("a", "b"), "part": "p", "metric": "m"}
+
+    def score(predictions, targets):
+        return -np.abs(predictions - targets).mean()
+
+    alone = build_metric_gain(score, (first, second), targets, config, **names)
+    groups = np.repeat(np.arange(6), 5)
+    many = build_metric_gain(
+        score, (first[groups], second[groups]), targets[groups], config, groups_N=groups, **names
+    )
+    assert many.p_value == alone.p_value
+    assert (many.low, many.high) == pytest.approx((alone.low, alone.high))
+
+
 def test_rows_of_classes_swap_whole():
     scores = np.eye(3)[[0, 1, 2, 0]]
     gain = build_metric_gain(

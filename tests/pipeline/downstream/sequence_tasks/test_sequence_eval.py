@@ -16,7 +16,7 @@ from openrinalmo.pipeline.downstream.representations.embed import (
     load_checkpoint,
 )
 from openrinalmo.pipeline.downstream.representations.row_readers import FrozenRows
-from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig, estimate_metric
+from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.sequence_tasks import sequence_eval, sequence_sources
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_config import (
     PRESETS,
@@ -26,7 +26,6 @@ from openrinalmo.pipeline.downstream.sequence_tasks.sequence_config import (
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_eval import evaluate_sequence_task
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_report import (
     choose_precision,
-    estimate_metrics,
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_rows import write_rows
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_runs import (
@@ -244,7 +243,7 @@ def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     assert not theirs.gains
     assert ours.signature != theirs.signature
     assert "|precision:fp32|bs:" in ours.signature
-    assert "|numbers:1|" in ours.signature
+    assert "|numbers:2|" in ours.signature
     (name,) = (name for name in ours.sources if name.startswith("human_arabidopsis"))
     assert ours.sources[name] == hash_file(next((tmp_path / "ours").rglob(name)))
     # Of a draw nothing is published.
@@ -276,14 +275,6 @@ def test_files_of_one_name_are_told_apart(tmp_path):
     one = TaskData(name="", sources={"y.tsv": sources["y.tsv"]}, examples=[])
     assert one.sha256 == sources["y.tsv"] == hash_file(paths[2])
     assert TaskData(name="", sources=sources, examples=[]).sha256 not in sources.values()
-
-
-def test_one_sequence_has_no_interval():
-    outputs_NO, targets_N = np.array([[2.0]]), np.array([1.0])
-    estimates = estimate_metrics(
-        SpliceTask("donor"), outputs_NO, targets_N, BootstrapConfig(num_resamples=10)
-    )
-    assert {(one.low, one.high) for one in estimates.values()} == {(None, None)}
 
 
 def test_a_sequence_has_the_rows_it_has_alone(tmp_path, checkpoint):
@@ -338,31 +329,6 @@ def test_standardised_targets_come_back_in_their_units(tmp_path):
     # Loads are 4 or 7 by an AUG, which 3-mers show: far better than the mean load.
     assert scores["R2"] > 0.3
     assert scores["MAE"] < 1.5
-
-
-def test_intervals_are_those_of_one_metric_alone():
-    task = SpliceTask("donor")
-    generator = np.random.default_rng(0)
-    targets = (generator.random(40) < 0.5).astype(float)
-    outputs = (targets + generator.normal(size=40))[:, None]
-    config = BootstrapConfig(num_resamples=100)
-    together = estimate_metrics(task, outputs, targets, config)
-    for metric in ("F1", "AUC", "MCC"):
-        alone = estimate_metric(
-            lambda outputs, targets, metric=metric: task.score(outputs, targets)[metric],
-            [outputs, targets],
-            config,
-        )
-        assert together[metric] == pytest.approx(alone)
-
-
-def test_a_metric_without_a_value_is_left_out_and_said():
-    task = SpliceTask("donor")
-    estimates = estimate_metrics(
-        task, np.ones((3, 1)), np.ones(3), BootstrapConfig(num_resamples=5)
-    )
-    assert np.isnan(estimates["AUC"].mean)
-    assert estimates["F1"] == (1.0, 1.0, 1.0)
 
 
 def test_runs_are_kept_whole(tmp_path):

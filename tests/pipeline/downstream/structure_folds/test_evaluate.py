@@ -1,5 +1,6 @@
 """The whole evaluation on synthetic families: known scores, honest thresholds, resume, workers."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -201,6 +202,17 @@ def test_precision_of_an_encoder_that_trains_is_in_the_key(data, checkpoint, tmp
     assert len(keys) == 3
 
 
+def test_energies_without_viennarna_are_refused_before_work(
+    data, checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "RNA", None)
+    decoder = DecoderConfig(name="mea", use_energy=True)
+    config = build_toy_config(systems=("one-hot",), decoder=decoder)
+    with pytest.raises(ValueError, match="use_energy=true needs ViennaRNA"):
+        run(data, checkpoint, config, tmp_path / "out", ["long"])
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_no_rna_to_tune_on_is_refused_before_work(checkpoint, tmp_path, monkeypatch):
     lines = [line for line in build_lines() if line[0] in ("long-0", "short-0")]
     data = write_structures(tmp_path / "two.tsv", lines)
@@ -281,9 +293,14 @@ def test_folds_that_share_their_training_rnas_share_the_fit(
     assert together == [alone[0].threshold] * 2
 
 
-def test_processes_give_the_numbers_of_one(data, checkpoint, tmp_path):
-    config = build_toy_config(systems=("pretrained", "one-hot"))
-    alone = run(data, checkpoint, config, tmp_path / "one", ["long"])
+@pytest.mark.parametrize(
+    "regime",
+    [build_toy_config().regime, RegimeConfig(regime="lora", lora=LoraConfig(every=1), max_steps=3)],
+    ids=["frozen", "lora"],
+)
+def test_processes_give_the_numbers_of_one(data, checkpoint, tmp_path, regime):
+    config = build_toy_config(systems=("pretrained", "one-hot"), regime=regime)
+    alone = run(data, checkpoint, replace(config, workers=1), tmp_path / "one", ["long"])
     together = run(data, checkpoint, replace(config, workers=2), tmp_path / "two", ["long"])
     assert numbers_of(together) == numbers_of(alone)
 

@@ -193,6 +193,25 @@ def test_a_fitted_encoder_is_exported_as_a_plain_one(data, checkpoint, tmp_path,
         assert build_dot_bracket(pairs_P2, len(sequence)) == scored.predicted
 
 
+def test_of_heads_of_several_fits_one_is_taken_by_its_settings(data, checkpoint, tmp_path):
+    benchmark = read_benchmark(data, CONFIG, ["long"])
+    longer = replace(CONFIG, regime=replace(CONFIG.regime, max_steps=CONFIG.regime.max_steps + 1))
+    scored = {}
+    for config in (CONFIG, longer):
+        out = tmp_path / "out"
+        scored[config.regime.max_steps] = evaluate_benchmark(benchmark, checkpoint, config, out=out)
+    heads = tmp_path / "out" / "heads"
+    assert len(list(heads.iterdir())) == 2
+    for config in (CONFIG, longer):
+        (given,) = evaluate_benchmark(
+            benchmark, checkpoint, config, out=tmp_path / "given", heads=heads
+        )
+        assert given.settings == scored[config.regime.max_steps][0].settings
+    other = replace(CONFIG, regime=replace(CONFIG.regime, max_steps=CONFIG.regime.max_steps + 2))
+    with pytest.raises(ValueError, match=r"heads of several fits for long .*differ in max_steps"):
+        evaluate_benchmark(benchmark, checkpoint, other, out=tmp_path / "c", heads=heads)
+
+
 def test_of_many_the_error_speaks_of_the_head_of_this_fold(first, checkpoint, tmp_path):
     heads = heads_by_family(tmp_path / "out" / "heads")
     for held_out, path in heads.items():
@@ -201,16 +220,16 @@ def test_of_many_the_error_speaks_of_the_head_of_this_fold(first, checkpoint, tm
         with pytest.raises(
             ValueError, match=rf"{path.name} was fitted on another encoder .* other"
         ):
-            find_head(path.parent, wanted)
+            find_head(path.parent, wanted, "")
         one_hot = replace(facts, system="one-hot")
         with pytest.raises(ValueError, match=rf"with {held_out[0]} held out\. {path.name} reads"):
-            find_head(path.parent, one_hot)
+            find_head(path.parent, one_hot, "")
 
 
 def test_a_head_comes_back_bit_for_bit(first, tmp_path):
     path = heads_by_family(tmp_path / "out" / "heads")["long",]
     saved = load_head(path)
-    again = load_head(find_head(path.parent, saved.facts))
+    again = load_head(find_head(path.parent, saved.facts, saved.fit.settings))
     rows_LD = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(saved.head(rows_LD), again.head(rows_LD))
     assert list_mismatches(saved.facts, again.facts) == []

@@ -66,6 +66,18 @@ def test_updates_or_epochs_that_are_given_are_what_the_fit_has(preset):
     assert (both.epochs, both.max_steps) == (2, 900)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("decoder.threshold=0.3", r"decoder\.threshold decides nothing: each fold's is tuned"),
+        ("decoder.score_weight=3.0", r"score_weight decides nothing without decoder\.use_energy"),
+    ],
+)
+def test_decoder_settings_that_decide_nothing_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        apply_structure_settings(StructureConfig(), [setting])
+
+
 def test_a_schedule_that_the_epochs_cut_short_is_refused():
     short = ["regime.regime=full", "regime.epochs=24"]
     with pytest.raises(
