@@ -109,6 +109,12 @@ def write_parts(blocks: Iterable[NDArray[np.void]], num_records: int, folder: Pa
     return paths
 
 
+def take_rows(rows: NDArray[np.void], places: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return some rows: as plain numbers they are copied in a quarter of the time of records."""
+    numbers = rows.view(np.uint64).reshape(-1, ROW.itemsize // 8)
+    return np.take(numbers, places, axis=0).view(ROW).ravel()
+
+
 def sort_rows(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """Return the rows in the order of their keys, and which is the first of its key: the kept one.
 
@@ -123,10 +129,10 @@ def sort_rows(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool
     is_tied[1:] |= is_same
     is_tied[:-1] |= is_same
     tied = order[is_tied]
-    ties = rows[tied]
+    ties = take_rows(rows, tied)
     by_all = np.lexsort((ties["tag"] >> INDEX_SHIFT, ties["tag"] & RANK, ties["low"], ties["high"]))
     order[is_tied] = tied[by_all]
-    rows = rows[order]
+    rows = take_rows(rows, order)
     is_first = np.ones(len(rows), bool)
     is_first[1:] = (rows["high"][1:] != rows["high"][:-1]) | (rows["low"][1:] != rows["low"][:-1])
     return rows, is_first

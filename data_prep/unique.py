@@ -23,6 +23,7 @@ from .dedup import (
     join_keys,
     make_rows,
     sort_rows,
+    take_rows,
     view_digests,
     write_parts,
 )
@@ -174,7 +175,7 @@ class _SortedPart(NamedTuple):
 def _sort_part(steps: Path, config: DedupConfig, path: Path) -> _SortedPart:
     """Find the duplicates among the rows of one part."""
     rows, is_first = sort_rows(np.fromfile(path, ROW))
-    kept, indices = rows[is_first], rows["tag"] >> INDEX_SHIFT
+    kept, indices = take_rows(rows, np.flatnonzero(is_first)), rows["tag"] >> INDEX_SHIFT
     keys = join_keys(kept).tobytes()
     if config.reverse_complement:
         keys += ((kept["tag"] & FLIPPED) // FLIPPED).astype(np.uint8).tobytes()
