@@ -192,13 +192,15 @@ def _find_gap(report: TaskReport, scores: Mapping[str, Score]) -> Gap | None:
         return None
     subject = scores[SUBJECT]
     difference = subject.value - scores[CONTROL].value
+    # With several regimes, gains of sequence tasks name each system's.
+    names = [(SUBJECT, CONTROL), tuple(f"{one} ({subject.regime})" for one in (SUBJECT, CONTROL))]
     paired = [
         one
         for one in report.gains
-        if (one.system, one.baseline) == (SUBJECT, CONTROL)
+        if (one.system, one.baseline) in names
         and (one.part, one.metric) == (subject.part, subject.metric)
     ]
-    # A gain does not say its regime: with several, it is the one of this very difference.
+    # Those of others do not say it: it is the one of this very difference.
     nearest = min(paired, key=lambda one: abs(one.gain - difference), default=None)
     if nearest is not None and not abs(nearest.gain - difference) <= SAME_GAIN:
         nearest = None

@@ -76,6 +76,36 @@ def test_a_gain_of_another_regime_is_not_taken():
     assert full.gap.gain == pytest.approx(0.3)
 
 
+def test_gains_that_name_their_regime_stand_beside_their_gap():
+    """As sequence tasks with several regimes name them: two regimes may even gain alike."""
+    regimes = ("frozen", "linear")
+    report = build_report(
+        *(
+            build_score(value, system=system, regime=regime, is_primary=True)
+            for regime in regimes
+            for system, value in (("pretrained", 0.5), ("random encoder", 0.25))
+        ),
+        gains=tuple(
+            PairedGain(
+                system=f"pretrained ({regime})",
+                baseline=f"random encoder ({regime})",
+                part="all",
+                metric="F1",
+                gain=0.25,
+                low=0.1,
+                high=0.4,
+                p_value=p_value,
+            )
+            for regime, p_value in zip(regimes, (0.01, 0.02), strict=True)
+        ),
+    )
+    rows = {row.regime: row.gap.paired for row in build_summary([report]) if row.gap}
+    assert {regime: one and one.p_value for regime, one in rows.items()} == {
+        "frozen": 0.01,
+        "linear": 0.02,
+    }
+
+
 def test_best_is_least_of_errors_all_of_equals_and_never_nan():
     scores = {name: build_score(value, metric="MSE") for name, value in (("a", 2.0), ("b", 1.0))}
     assert find_best(scores) == {"b"}
