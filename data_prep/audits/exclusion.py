@@ -144,9 +144,11 @@ def _read_targets(config: ExclusionConfig) -> tuple[list[bytes], list[dict[str, 
     try:
         files, _, skipped = read_benchmarks(config.benchmarks, ColumnsConfig())
     except ValueError as error:
+        if "-column" not in str(error):
+            raise
         raise ValueError(
-            f"exclude.benchmarks: {error} (the column options are those of `make audit` and of the "
-            "inputs: of a table to exclude, rename the column, or give FASTA)"
+            f"{error} (that option is of audits and inputs: of a table to exclude, rename the "
+            "column, or give FASTA)"
         ) from error
     if skipped:
         raise ValueError(
