@@ -1,11 +1,13 @@
 """Run a base-pair task: what each system reads, each fit, each part, each in its file."""
 
 import logging
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +209,22 @@ def _count_workers(config: StructureConfig, device: torch.device, jobs: Sequence
     return max(1, min(workers, len(jobs)))
 
 
+def begin_worker() -> None:
+    """One thread for the numbers, and one that ends the process with the one that started it.
+
+    Of a killed parent a worker would else finish its job and then wait for ever.
+    """
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None, "a worker is started by another process"
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
     """Results as they come. A fold runs on one thread, so cores do not change its numbers."""
     if workers == 1:
@@ -218,9 +236,7 @@ def _run_jobs(jobs: Sequence[FoldJob], workers: int) -> Iterator[FoldResult]:
         finally:
             torch.set_num_threads(num_threads)
         return
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=begin_worker)
     try:
         for done in as_completed([pool.submit(list_fold_results, job) for job in jobs]):
             yield from done.result()

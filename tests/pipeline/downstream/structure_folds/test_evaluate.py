@@ -1,8 +1,12 @@
 """The whole evaluation on synthetic families: known scores, honest thresholds, resume, workers."""
 
+import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -303,6 +307,32 @@ def test_processes_give_the_numbers_of_one(data, checkpoint, tmp_path, regime):
     alone = run(data, checkpoint, replace(config, workers=1), tmp_path / "one", ["long"])
     together = run(data, checkpoint, replace(config, workers=2), tmp_path / "two", ["long"])
     assert numbers_of(together) == numbers_of(alone)
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    code = (
+        "import os, sys, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "from openrinalmo.pipeline.downstream.structure_folds.evaluate import begin_worker\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(1, get_context('spawn'), initializer=begin_worker)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 600).result()\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc", parent.stdout.readline().strip())
+        assert worker.is_dir()
+        parent.kill()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for _ in range(600):
+            if "\nState:\tZ" in (worker / "status").read_text():
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{worker.name} lives on")
 
 
 def test_a_broken_result_is_named(data, checkpoint, tmp_path):
