@@ -1,5 +1,6 @@
 """Which words of the command line are inputs, and which belong to a flag."""
 
+import shlex
 import shutil
 import subprocess
 from itertools import pairwise
@@ -61,7 +62,7 @@ def test_make_hands_on_every_word(files, tmp_path):
         ],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    words = said.split()
+    words = shlex.split(said)
     pairs = list(pairwise(words))
     assert [value for flag, value in pairs if flag == "--exclude"] == [
         f"{tmp_path}/a.fa",

@@ -61,7 +61,7 @@ def test_refuses(settings, message):
 
 def test_without_ray_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r'pip install "openrinalmo\[ray\]"'):
+    with pytest.raises(ValueError, match=r'pip install "ray\[data\]"'):
         open_engine(EngineConfig(name="ray"), shared=tmp_path, inputs=[])
 
 

@@ -170,7 +170,7 @@ def test_no_validation_rna_is_refused():
 
 def test_rule_says_what_it_was_chosen_on():
     cases = build_cases(range(4))
-    rule = tune_decoder(cases, DecoderConfig(name="mea", score_weight=0.5))
+    rule = tune_decoder(cases, DecoderConfig(name="mea"))
     assert rule.families == ("5s", "tRNA")
     assert rule.num_validation == 4
     assert tune_decoder(cases[::-1], DecoderConfig(name="mea")).tuned_on == rule.tuned_on
