@@ -316,12 +316,12 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="after 3 epochs and the fit ends in epoch 2"):
         run_fit(build_model(late), late, tmp_path)
     short = replace(late, epochs=9, max_steps=9)  # three steps an epoch
-    with pytest.raises(ValueError, match=r"the fit ends in epoch 3: raise epochs or max_steps of the fit"):
+    with pytest.raises(ValueError, match=r"the fit ends in epoch 3: raise epochs or max_steps"):
         run_fit(build_model(short), short, tmp_path)
     with pytest.raises(ValueError, match="trains an encoder and the model has none"):
         run_fit(TaskModel(MeanHead(), build_model(config).reader), lora, tmp_path)
     wild = build_config("frozen", peak_lr=1e30)
-    with pytest.raises(ValueError, match=r"the loss of step \d is (inf|nan): lower peak_lr"):
+    with pytest.raises(ValueError, match=r"the loss of step \d is (inf|nan): lower the fit's peak_lr"):
         run_fit(build_model(wild), wild, tmp_path, key="wild")
 
 
