@@ -321,7 +321,9 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="trains an encoder and the model has none"):
         run_fit(TaskModel(MeanHead(), build_model(config).reader), lora, tmp_path)
     wild = build_config("frozen", peak_lr=1e30)
-    with pytest.raises(ValueError, match=r"the loss of step \d is (inf|nan): lower the fit's peak_lr"):
+    with pytest.raises(
+        ValueError, match=r"the loss of step \d is (inf|nan): lower the fit's peak_lr"
+    ):
         run_fit(build_model(wild), wild, tmp_path, key="wild")
 
 
