@@ -110,7 +110,7 @@ def write_parts(blocks: Iterable[NDArray[np.void]], num_records: int, folder: Pa
 
 
 def take_rows(rows: NDArray[np.void], places: NDArray[np.int64]) -> NDArray[np.void]:
-    """Return some rows: as plain numbers they are copied in a quarter of the time of records."""
+    """Return some rows, copied as plain numbers: NumPy copies records one by one."""
     numbers = rows.view(np.uint64).reshape(-1, ROW.itemsize // 8)
     return np.take(numbers, places, axis=0).view(ROW).ravel()
 

@@ -145,7 +145,7 @@ def _split_simple_headers(
 ) -> tuple[list[bytes], list[bytes | None]]:
     """Return the identifiers and RNA types of headers that begin with a word, between blanks.
 
-    Most files' headers do, and their blanks and marks are found in NumPy, for a third of the time.
+    Most files' headers do, and their blanks and marks are found in NumPy.
     """
     blanks = np.append(blanks, len(array))
     ids = _cut(text, starts, np.minimum(blanks[np.searchsorted(blanks, starts)], stops))

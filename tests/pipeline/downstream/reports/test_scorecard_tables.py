@@ -86,14 +86,10 @@ def test_gains_that_name_their_regime_stand_beside_their_gap():
             for system, value in (("pretrained", 0.5), ("random encoder", 0.25))
         ),
         gains=tuple(
-            PairedGain(
+            build_gain(
+                0.25,
                 system=f"pretrained ({regime})",
                 baseline=f"random encoder ({regime})",
-                part="all",
-                metric="F1",
-                gain=0.25,
-                low=0.1,
-                high=0.4,
                 p_value=p_value,
             )
             for regime, p_value in zip(regimes, (0.01, 0.02), strict=True)
