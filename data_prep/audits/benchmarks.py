@@ -89,7 +89,7 @@ def read_benchmarks(paths: Iterable[Path], columns: ColumnsConfig) -> Benchmarks
         found.files.extend(parts.values())
         evaluated = [file for file in files if _is_evaluated(file)]
         if path.is_dir() and evaluated and contents.keys() >= set(evaluated):
-            sha256 = _hash_together(evaluated)
+            sha256 = _hash_together(evaluated, path)
             records = [
                 record
                 for name, inside in members.items()
@@ -176,7 +176,7 @@ def _build_file(
     source = ", ".join(stated) or ("id prefix" if has_ids else "none")
     if source == "id prefix":
         records = _add_prefixes(records)
-    sha256 = hash_file(files[0]) if len(files) == 1 else _hash_together(files)
+    sha256 = hash_file(files[0]) if len(files) == 1 else _hash_together(files, files[0].parent)
     return BenchmarkFile(name, sha256, source, records)
 
 
@@ -186,11 +186,14 @@ def _is_evaluated(file: Path) -> bool:
     return bare.suffix in EVALUATED_SUFFIXES
 
 
-def _hash_together(files: Sequence[Path]) -> str:
-    """Return what an evaluation of structures takes for the hash of several files."""
+def _hash_together(files: Sequence[Path], folder: Path) -> str:
+    """Return what an evaluation of a folder of structures takes for the hash of its files."""
+    own = folder.name if folder.name not in ("", "..") else folder.resolve().name
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.parent.name}/{file.name} {hash_file(file)}\n".encode())
+        inside = file.relative_to(folder)
+        name = inside if inside.parts[1:] else own / inside
+        digest.update(f"{name.as_posix()} {hash_file(file)}\n".encode())
     return digest.hexdigest()
 
 

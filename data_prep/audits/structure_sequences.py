@@ -13,7 +13,10 @@ _BPSEQ_LINE = re.compile(r"\s*(1\s+[A-Za-z]\s+\S+|\d+\s+[A-Za-z]\s+\d+)\s*$")
 _CT_HEADER = re.compile(r"\s*\d+(\s|$)")
 _CT_FIRST_BASE = re.compile(r"\s*1\s+[A-Za-z]\s+\d+\s+\d+\s+\d+")
 # What programs that fold write before a title.
-_ENERGY = re.compile(r"^(energy|dg)\s*=\s*\S+\s*(\[initially\s[^]]*\])?", re.IGNORECASE)
+_ENERGY = re.compile(
+    r"^(initial\s+)?(energy|dg)\s*=\s*([-+]?[\d.]+(?!\S)\s*)?(kcal/mol\s*)?(\[initially\s[^]]*\])?",
+    re.IGNORECASE,
+)
 _BASES = re.compile(r"[ACGTUIRYKMSWBDHVNXacgtuirykmswbdhvnx\s-]+")
 _BRACKET = re.compile(r"[()\[\]{}<>]")
 _MARK = re.compile(r"[.()\[\]{}<>:,_|]")

@@ -131,9 +131,11 @@ def test_a_folder_of_structures_is_one_benchmark_under_the_hash_of_its_evaluatio
         *(("5s_x", "5s"), ("5s_y", "5s"), ("srp_x", "srp"), ("srp_y", "srp"))
     ]
     write(folder / "t" / "t.tsv", "id\tsequence\tstructure\nq\tACGU\t....\nr\tACG\t...\n")
+    (folder / "t" / "TR0").mkdir(parents=True)
+    write(folder / "t" / "TR0" / "u.ct", "2 words\n1 A 0 2 0 1\n2 C 1 0 0 2\n")
     write(folder / "words.fa", ">not evaluated\nAAAA\n")
     files, folders, _ = read_benchmarks([folder], ColumnsConfig())
-    assert [file.name for file in files] == ["set/*.ct", "t/t", "words"]
+    assert [file.name for file in files] == ["set/*.ct", "t/TR0/u", "t/t", "words"]
     assert [(file.name, file.sha256) for file in folders] == [("set/", hash_structures(folder))]
     evaluated = read_structures(folder)
     assert [r.sequence.decode() for r in folders[0].records] == [r.sequence for r in evaluated]

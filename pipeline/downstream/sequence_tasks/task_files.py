@@ -1,14 +1,10 @@
-"""Files of a task below a folder: found by name, opened plain or compressed, hashed together."""
+"""Files of a task below a folder: found by name, their rows read, hashed together."""
 
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from ..structures.records import hash_file
+from ..structures.text_files import open_text
 
 
 def find_files(data: Path, folder: str, pattern: str) -> list[Path]:
@@ -34,21 +30,6 @@ def find_file(data: Path, folder: str, pattern: str) -> Path:
             f"{data} must hold one {pattern}, in it or in {folder}/, found {names}"
         )
     return found[0]
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a text file, plain or compressed with gzip or xz, to read."""
-    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    try:
-        # utf-8-sig: editors on Windows put a byte-order mark before the first letter.
-        with opener(path, "rt", encoding="utf-8-sig", newline=None) as lines:
-            yield lines  # type: ignore[misc]
-    except (
-        *(lzma.LZMAError, zlib.error, gzip.BadGzipFile),
-        *(EOFError, UnicodeDecodeError),
-    ) as error:
-        raise ValueError(f"{path} cannot be read ({error}); fetch it again") from error
 
 
 def iter_rows(

@@ -21,7 +21,8 @@ def read_ct(lines: Iterable[str]) -> list[RawStructure]:
     A record is a line with the number of bases and a title, then a line for each base: number,
     letter, two neighbours, partner, number again (this last may be absent). The first word of the
     title, less an energy, is the id; a single record goes by its file's name, as titles are free.
-    Lines before the first record that begin with no number are comments, as in CRW's files.
+    Lines before the first record that begin with no number are comments, as in CRW's files; so are
+    lines that begin with `#`, `;` or `>` anywhere.
     """
     records = list(_iter_ct(lines))
     return records if len(records) > 1 else [replace(record, id="") for record in records]
@@ -33,7 +34,7 @@ def _iter_ct(lines: Iterable[str]) -> Iterator[RawStructure]:
     has_begun = False
     for number, full in enumerate(lines, start=1):
         words = full.split()
-        if not words or words[0][0] in "#;" or not (has_begun or words[0].isdecimal()):
+        if not words or words[0][0] in "#;>" or not (has_begun or words[0].isdecimal()):
             continue
         has_begun = True
         if header is None:
@@ -74,13 +75,13 @@ def _read_header(words: Sequence[str], number: int) -> tuple[int, str]:
 def read_bpseq(lines: Iterable[str]) -> Iterator[RawStructure]:
     """Records of a BPSEQ file: number, letter, partner; a number of 1 begins the next record.
 
-    Lines before the first base are comments (CRW's files have four); `#` begins one anywhere. A
-    number that is repeated states another pair of the same base.
+    Lines before the first base are comments (CRW's files have four); so are lines that begin with
+    `#` or `>` anywhere. A number that is repeated states another pair of the same base.
     """
     bases: list[_Base] = []
     for number, full in enumerate(lines, start=1):
         words = full.split()
-        if not words or words[0].startswith("#") or not (bases or words[0].isdecimal()):
+        if not words or words[0][0] in "#>" or not (bases or words[0].isdecimal()):
             continue
         if len(words) != 3:
             raise ValueError(f"line {number}: a BPSEQ line has 3 columns, got {len(words)}")

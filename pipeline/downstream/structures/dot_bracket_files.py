@@ -72,12 +72,19 @@ def _add(draft: _Draft, line: str, number: int) -> None:
                 "begin each record with a line `>id`, and give one structure to each"
             )
         return
+    if "&" in line:
+        raise ValueError(f"line {number}: '&' joins two strands: give one RNA of one strand")
     # A line of `-` alone is structure once letters have come; before, it is an aligned gap.
     is_structure = (
         draft.structure
         or _HAS_MARK.search(words[0])
         or (draft.sequence and set("".join(words)) == {"-"})
     )
+    if is_structure and not draft.sequence:
+        raise ValueError(
+            f"line {number}: {line[:20]!r} where a sequence must stand; the sequence comes first, "
+            "letters and '-' only, and its structure after it"
+        )
     if is_structure:
         draft.structure.append(_read_structure_line(line, number))
     elif words[1:] and not all(map(_LETTERS.fullmatch, words)):

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from ....model.alphabet import ID_OF_BYTE, UNK
 
 GAP = "-"
-_ENERGY = re.compile(r"^(energy|dg)\s*=\s*\S+\s*(\[initially\s[^]]*\])?", re.IGNORECASE)
-"""`ENERGY = -5.2`, and mfold's `dG = -5.20 [initially  -6.00]`."""
+_ENERGY = re.compile(
+    r"^(initial\s+)?(energy|dg)\s*=\s*([-+]?[\d.]+(?!\S)\s*)?(kcal/mol\s*)?(\[initially\s[^]]*\])?",
+    re.IGNORECASE,
+)
+"""`ENERGY = -5.2`, where the number may be absent, and mfold's `dG = -5.20 [initially  -6.00]`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

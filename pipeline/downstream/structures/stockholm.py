@@ -8,11 +8,13 @@ from typing import NamedTuple
 from .dot_bracket import parse_dot_bracket
 from .raw_structure import GAP, RawStructure
 
+HEADER = re.compile(r"#\s*STOCKHOLM(\s+\d|\s*$)", re.IGNORECASE)
+"""`# STOCKHOLM 1.0`, with which an alignment begins."""
 _GAPS = str.maketrans("._~", GAP * 3)
 _LOOSE = str.maketrans("~", ".")
 """WUSS writes `~` for columns outside a local structure; dot-bracket has no such mark."""
-_CONSENSUS = re.compile(r"SS_cons(_pk)?(_\d+)?")
-"""`SS_cons`, and the helices that R-scape puts beside it as they cross it: `SS_cons_1`, `_2`, …"""
+_CONSENSUS = re.compile(r"SS_cons(_pk)?(_?\d+)?")
+"""`SS_cons`, and the helices that cross it: R-scape's `SS_cons_1`, `_2`, …, others' `SS_cons2`."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -60,11 +62,11 @@ def read_stockholm(lines: Iterable[str]) -> Iterator[RawStructure]:
     alignment: _Alignment | None = None
     for number, full in enumerate(lines, start=1):
         line = full.strip()
-        if line.startswith("# STOCKHOLM"):
+        if HEADER.match(line):
             if alignment and alignment.members:
                 raise ValueError(f"line {number}: the alignment before has no closing //")
             alignment = _Alignment(line=number)
-        elif not line:
+        elif not line or (alignment is None and re.match(r"#(?!=)", line)):
             continue
         elif alignment is None:
             raise ValueError(f"line {number}: an alignment begins with `# STOCKHOLM 1.0`")

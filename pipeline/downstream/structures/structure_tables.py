@@ -3,12 +3,12 @@
 Values may be in quotes; comments and blank lines may stand before the names of the columns.
 """
 
-import csv
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .dot_bracket import parse_dot_bracket
 from .raw_structure import RawStructure
+from .text_files import iter_values
 
 COLUMNS = ("id", "family", "sequence", "structure")
 """Header of a structure table; `family` may be absent or empty, `partition` may stand beside."""
@@ -56,24 +56,16 @@ def _iter_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     header = next(lines, "")
     while header and is_comment(header):
         skipped, header = skipped + 1, next(lines, "")
-    reader = csv.reader(
+    rows = iter_values(
         itertools.chain([header], lines),
-        delimiter="\t" if "\t" in header else ",",
-        skipinitialspace=True,
+        separator="\t" if "\t" in header else ",",
+        first_line=skipped + 1,
         strict=True,
     )
-    number = skipped + 1
-    try:
-        for values in reader:
-            stripped = [value.strip() for value in values]
-            if any(stripped):
-                yield number, stripped
-            number = skipped + reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(
-            f"line {number}: {error}; a quote that opens a value must close it, and one inside it "
-            "is written twice"
-        ) from error
+    for number, values in rows:
+        stripped = [value.strip() for value in values]
+        if any(stripped):
+            yield number, stripped
 
 
 def _find_columns(header: Sequence[str], number: int) -> dict[str, int]:
@@ -85,7 +77,8 @@ def _find_columns(header: Sequence[str], number: int) -> dict[str, int]:
     if missing:
         raise ValueError(
             f"line {number}: no column {', '.join(missing)}; a table must begin with the columns "
-            f"{' '.join(COLUMNS)}, separated by tabs or commas, got {' '.join(header)!r}"
+            f"{' '.join(COLUMNS)}, separated by tabs or commas, got {' '.join(header)!r}; if it "
+            "holds no structures, take it out of the folder"
         )
     return {column: place for column, place in places.items() if place is not None}
 

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -17,16 +16,9 @@ from ..structure_folds.structure_config import (
     Presets,
     StructureConfig,
 )
+from ..structures.partitions import ROLE_OF, ROLES, Role
 from ..structures.records import StructureRecord, read_structures
 
-Role = Literal["train", "validation", "test"]
-ROLES: Mapping[Role, tuple[str, ...]] = {
-    "train": ("tr0", "train", "training"),
-    "validation": ("vl0", "validation", "valid", "val", "dev"),
-    "test": ("ts0", "test", "testing"),
-}
-"""What partitions are called, in any case."""
-ROLE_OF: Mapping[str, Role] = {name: role for role, names in ROLES.items() for name in names}
 MIN_FIT_NT = 2
 """A shorter RNA has no pair to learn."""
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..structures.records import describe_structures_lack, read_structures
-from ..structures.structure_files import open_text
+from ..structures.structure_tables import is_table_header
+from ..structures.text_files import iter_values, open_text
 
 FAMILY_COLUMNS = ("family", "rfam_id", "rfam_acc", "class", "label")
 """The first of these that a table has names the family."""
@@ -35,7 +36,7 @@ def read_members(source: Path) -> list[FamilyMember]:
     if source.is_file():
         columns, mark = _read_header(source)
         if columns:
-            with open_text(source) as lines:
+            with open_text(source, errors="replace") as lines:
                 next(lines)
                 return list(_iter_members(lines, source, columns, mark))
     return [
@@ -46,10 +47,10 @@ def read_members(source: Path) -> list[FamilyMember]:
 
 def _read_header(path: Path) -> tuple[list[str], str]:
     """Columns of a table with a `sequence`, none of another file, and what separates them."""
-    with open_text(path) as lines:
+    with open_text(path, errors="replace") as lines:
         header = lines.readline().rstrip("\r\n")
     mark = "\t" if "\t" in header else ","
-    columns = next(csv.reader([header], delimiter=mark), [])
+    columns = next(csv.reader([header], delimiter=mark)) if is_table_header(header) else []
     return (columns if "sequence" in columns else []), mark
 
 
@@ -61,7 +62,7 @@ def _iter_members(
         raise ValueError(
             f"{source} has no column that names the family: one of {', '.join(FAMILY_COLUMNS)}"
         )
-    for number, row in enumerate(csv.reader(lines, delimiter=mark), start=2):
+    for number, row in iter_values(lines, separator=mark, first_line=2, place=f"{source}:"):
         if len(row) != len(columns):
             raise ValueError(f"{source}:{number} has {len(row)} columns, must be {len(columns)}")
         one = dict(zip(columns, row, strict=True))

@@ -4,7 +4,6 @@ Columns, with tabs or commas, plain, gzip or xz: `variant`, `effect`, `wild_type
 a table holds several. A higher effect is a better variant.
 """
 
-import csv
 import math
 import re
 from collections import Counter
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....model.alphabet import encode
-from ..sequence_tasks.task_files import open_text
+from ..structures.text_files import iter_values, open_text
 
 REQUIRED = ("wild_type", "variant", "effect")
 MIN_VARIANTS = 3
@@ -59,13 +58,15 @@ def read_assays(path: Path) -> list[Assay]:
     with open_text(path) as lines:
         header = lines.readline().rstrip("\r\n")
         mark = "\t" if "\t" in header else ","
-        columns = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
+        named = next(iter_values([header], separator=mark, place=f"{path}:"), (1, []))
+        columns = [name.strip() for name in named[1]]
         if missing := [name for name in REQUIRED if name not in columns]:
             raise ValueError(
                 f"{path} lacks the column {', '.join(missing)}: the header must have "
                 f"{', '.join(REQUIRED)}, and may have assay; got {header[:80]!r}"
             )
-        for number, values in enumerate(csv.reader(lines, delimiter=mark), start=2):
+        rows = iter_values(lines, separator=mark, first_line=2, place=f"{path}:")
+        for number, values in rows:
             if not values:
                 continue
             if len(values) != len(columns):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,15 +50,16 @@ def test_partitions_are_the_split(tmp_path):
     assert (benchmark.task, benchmark.name, benchmark.notes) == ("intra-family", "a", ())
 
 
-def test_folders_are_partitions_too(tmp_path):
+@pytest.mark.parametrize("place", ["{0}", "{0}/5S", "5S/{0}"])
+def test_folders_are_partitions_too(tmp_path, place):
     for partition, (name, sequence, structure) in {
         "TR0": ("a", "GGAAACC", "((...))"),
         "VL0": ("b", "GAAAAC", "(....)"),
         "TS0": ("c", "GGAAAACC", "((....))"),
     }.items():
-        (tmp_path / "set" / partition).mkdir(parents=True)
-        text = f"#Name: {name}\n{sequence}\n{structure}\n"
-        (tmp_path / "set" / partition / f"{name}.st").write_text(text)
+        folder = tmp_path / "set" / place.format(partition)
+        folder.mkdir(parents=True)
+        (folder / f"{name}.st").write_text(f"#Name: {name}\n{sequence}\n{structure}\n")
     benchmark = read_intra_family(tmp_path / "set", build_toy_config())
     (fold,) = benchmark.folds
     assert [ids_of(benchmark, one) for one in (fold.train, fold.validation, fold.test)] == [
@@ -169,6 +171,19 @@ def test_a_users_test_set_may_lie_in_a_folder_of_any_name(tmp_path, folder):
     for given in (tmp_path / folder, tmp_path / folder / "x.dbn", tmp_path / "*" / "x.dbn"):
         benchmark = read_out_of_family(None, build_toy_config(), fit=fit, tests={"mine": given})
         assert ids_of(benchmark, benchmark.folds[0].test) == ["x", "y"]
+
+
+def test_a_benchmark_is_called_by_its_folder_however_that_is_spelled(tmp_path, monkeypatch):
+    for name, lines in (("fit", build_lines()), ("mine", [("x", "y", "GAAAC", "(...)")])):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        write_structures(tmp_path / name / "a.tsv", lines)
+    config, tests = build_toy_config(), {"t": tmp_path / "mine"}
+    named = read_out_of_family(None, config, fit=tmp_path / "fit", tests=tests)
+    assert list(named.sources) == ["fit", "mine (t)"]
+    monkeypatch.chdir(tmp_path / "fit")
+    spelled = read_out_of_family(None, config, fit=Path(), tests={"t": Path("../mine/sub/..")})
+    assert spelled.sources == named.sources
+    assert read_intra_family(Path(), config).name == "fit"
 
 
 def test_without_a_partition_to_test_on_all_is_tested(tmp_path):

@@ -64,7 +64,7 @@ def test_an_empty_family_is_like_none(tmp_path):
 
 def test_wrong_header(tmp_path):
     (tmp_path / "a.tsv").write_text("id,family\n")
-    with pytest.raises(ValueError, match="neither a table .columns id family"):
+    with pytest.raises(ValueError, match=r"a\.tsv:1: no header with sequence and structure"):
         read_structures(tmp_path / "a.tsv")
 
 
@@ -79,6 +79,11 @@ def test_where_structures_are_found(tmp_path):
     write_structures(tmp_path / "archiveII.tsv", [LINE])
     with pytest.raises(FileNotFoundError, match=r"archiveII\.tsv, .*archiveII_3966\.tsv"):
         find_structures(tmp_path)
+    bench = tmp_path / "bench"
+    (bench / "structure").mkdir(parents=True)
+    cure = "holds no archiveII.*; to read your own files give --data .*bench/structure$"
+    with pytest.raises(FileNotFoundError, match=cure):
+        find_structures(bench)
     with pytest.raises(FileNotFoundError, match="no data at"):
         read_structures(find_structures(tmp_path / "nowhere"))
 

@@ -1,5 +1,11 @@
 """Structure files that are refused: the error names the file, the line and the cure."""
 
+import bz2
+import io
+import pickle
+import tarfile
+import zipfile
+
 import pytest
 
 from openrinalmo.pipeline.downstream.structures.records import read_structures
@@ -10,7 +16,10 @@ from support.structure_files import write, write_ct
     ("name", "text", "message"),
     [
         ("a.dbn", ">x\nGGA\n", r"a\.dbn:1 \(x\): a sequence of 3 nt but no structure"),
-        ("a.dbn", ">x\n(((...)))\n", r"a\.dbn:1 \(x\): a record without a sequence"),
+        ("a.dbn", ">x\n(((...)))\n", r"a\.dbn:2: '\(\(\(\.\.\.\)\)\)' where a seq.*comes first"),
+        ("a.dbn", ">x\nG.A_C\n(...)\n", r"a\.dbn:2: 'G\.A_C' where a sequence .* '-' only"),
+        ("a.dbn", ">x\nGA&AC\n(.&.)\n", r"a\.dbn:2: '&' joins two strands: give one RNA of"),
+        ("a.dbn", ">x\n>y\nG\n.\n", r"a\.dbn:1 \(x\): a record without a sequence"),
         ("a.dbn", ">x\nGGA\n...\n...\n", r"a\.dbn:4: '\.\.\.' follows a structure as long"),
         ("a.dbn", ">x\nGGA\n....\n", r"a\.dbn:1 \(x\): 3 nt but a structure of 4"),
         ("a.dbn", ">y\nGG\n..\n>x\nGGA\n(..\n", r"a\.dbn:4 \(x\): .* position 1 of 3 is never"),
@@ -64,7 +73,7 @@ from support.structure_files import write, write_ct
         (
             "a.tsv",
             "id\tsequence\nx\tG\n",
-            r"a\.tsv:1: no column structure; a table must begin with",
+            r"a\.tsv:1: no column structure; a table must begin with .*, take it out of the folder",
         ),
         (
             "a.csv",
@@ -84,13 +93,55 @@ from support.structure_files import write, write_ct
         ("a.csv", 'id,sequence,structure,x\nx,G,.,"a\nb"\ny,G,.\n', r"a\.csv:4 has 3 columns"),
         ("a.txt", "hello, world\n", r"a\.txt:1: neither a table"),
         ("a.txt", "", r"a\.txt:1: neither a table"),
-        ("a.tsv.xz", "not packed", r"a\.tsv\.xz is broken"),
-        ("a.tsv.gz", "not packed", r"a\.tsv\.gz is broken"),
+        ("a.tsv.xz", "not packed", r"^[^:]*a\.tsv\.xz cannot be read"),
+        ("a.TSV.GZ", "not packed", r"^[^:]*a\.TSV\.GZ cannot be read .*; fetch it again"),
+        (
+            "a.csv",
+            f"id,sequence,structure\nx,G,.\ny,{'G' * 200_000},.\n",
+            r"a\.csv:3: field larger than field limit .*; such a value is no part of an RNA",
+        ),
+        ("a.csv", "id,organism\nx,y\n", r"a\.csv:1: no header .*, take it out of the folder"),
+        ("a.tsv", "1\t20\n", r"a\.tsv:1: no header with sequence and structure"),
+        ("a.tsv", "name\nx\n1\n", r"a\.tsv:1: no header with sequence and structure"),
+        ("a.tsv", "#id\tsequence\tstructure\n1\tG\t.\n", r"a\.tsv:1: a header that begins with"),
+        ("a.txt", "#id\tsequence\tstructure\n1\tG\t.\n", r"a\.txt:1: a header that begins with"),
+        ("a.sto", "#=GF ID x\n# STOCKHOLM 1.0\n//\n", r"a\.sto:1: an alignment begins with"),
     ],
 )
 def test_errors_name_file_record_and_line(tmp_path, name, text, message):
     with pytest.raises(ValueError, match=message):
         read_structures(write(tmp_path, name, text))
+
+
+def write_zip():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("x.dbn", ">x\nG\n.\n")
+    return packed.getvalue()
+
+
+def write_tar():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("x.dbn"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pickle", pickle.dumps(["x", "GAAAC", "(...)"])),
+        ("a.pkl", pickle.dumps(["x", "GAAAC", "(...)"], protocol=2)),
+        ("a.zip", write_zip()),
+        ("a.tar.gz", write_tar()),
+        ("a.dbn.bz2", bz2.compress(b">x\nGAAAC\n(...)\n")),
+        ("a.tsv", "id\tsequence\tstructure\nx\tG\t.\n".encode("utf-16")),
+    ],
+)
+def test_what_is_no_text_is_said_to_be_none(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}:1: this is no text .*; unpack it, or write a"):
+        read_structures(tmp_path / name)
 
 
 @pytest.mark.parametrize("title", ["x", ""])

@@ -2,12 +2,11 @@
 
 import gzip
 import lzma
-from pathlib import Path
 
 import pytest
 
 from openrinalmo.pipeline.downstream.structures.dot_bracket import parse_dot_bracket
-from openrinalmo.pipeline.downstream.structures.records import hash_structures, read_structures
+from openrinalmo.pipeline.downstream.structures.records import read_structures
 from support.structure_files import partners_of, read_one, write, write_bpseq, write_ct
 
 SEQUENCE = "GGAGCAAGCUCCAAUGC"
@@ -60,6 +59,8 @@ def test_the_structure_of_this_file_has_these_pairs():
             "tRNA\nFilename: x.bpseq\nOrganism: E. coli\nAccession Number: 16\nCitation: see www\n"
             + write_bpseq(SEQUENCE, partners_of(PAIRS)),
         ),
+        (">.ct", ">x\n" + write_ct(SEQUENCE, partners_of(PAIRS))),
+        (">.bpseq", ">x\n" + write_bpseq(SEQUENCE, partners_of(PAIRS))),
         (
             "x.sto",
             "# STOCKHOLM 1.0\n#=GF ID f\n#=GF AU Wałęsa\n\n"
@@ -91,42 +92,6 @@ def test_packed_files_of_a_folder(tmp_path, suffix, opener):
     ]
     globbed = read_structures(tmp_path / "set" / "**" / f"*.ct{suffix}")
     assert [(one.id, one.family) for one in globbed] == [("a.1", "tRNA")]
-
-
-def read_families(source):
-    return [(one.id, one.family) for one in read_structures(source)]
-
-
-def test_files_named_as_archiveiis_are_of_the_family_they_begin_with(tmp_path):
-    for name in ("5s_x1", "tRNA_y1", "RNaseP_z"):
-        write(tmp_path, f"flat/{name}.ct", write_ct("GAAAC", {1: 5, 5: 1}))
-    named = [("5s_x1", "5s"), ("RNaseP_z", "RNaseP"), ("tRNA_y1", "tRNA")]
-    assert read_families(tmp_path / "flat") == named
-    text = "".join(f">{name}\nGAAAC\n(...)\n" for name, _ in named)
-    assert read_families(write(tmp_path, "all.dbn", text)) == named
-    # Where one is named otherwise, a prefix may be anything: of a database, say.
-    write(tmp_path, "flat/PDB_1.ct", write_ct("GAAAC", {}))
-    assert {family for _, family in read_families(tmp_path / "flat")} == {"flat"}
-
-
-def test_the_folder_that_is_read_is_a_family_but_no_partition(tmp_path, monkeypatch):
-    write(tmp_path, "dev/a.ct", write_ct("GAAAC", {}))
-    write(tmp_path, "dev/TR0/b.ct", write_ct("GAAAC", {}))
-    monkeypatch.chdir(tmp_path / "dev")
-    for source in (tmp_path / "dev", Path()):
-        records = read_structures(source)
-        assert [(one.id, one.family, one.partition) for one in records] == [
-            ("b", "TR0", "TR0"),
-            ("a", "dev", ""),
-        ]
-
-
-def test_partitions_are_columns_or_folders(tmp_path):
-    table = f"id\tpartition\tsequence\tstructure\nx\tTR0\t{SEQUENCE}\t{STRUCTURE}\n"
-    assert read_one(tmp_path, "x.tsv", table).partition == "TR0"
-    write(tmp_path / "bp", "TS0/y.st", f"#Name: y\n{SEQUENCE}\n{STRUCTURE}\n")
-    (record,) = read_structures(tmp_path / "bp")
-    assert (record.id, record.partition, record.family) == ("y", "TS0", "TS0")
 
 
 @pytest.mark.parametrize(
@@ -179,12 +144,18 @@ def test_records_without_an_id_are_numbered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "energy", ["ENERGY = -5.2 ", "dG = -5.20 [initially  -6.00] ", "dG = -5.2\t", "Energy = 0  "]
+    "energy",
+    [
+        *("ENERGY = -5.2 ", "dG = -5.20 [initially  -6.00] ", "dG = -5.2\t", "Energy = 0  "),
+        *("ENERGY = ", "ENERGY = -3.0 kcal/mol ", "Initial dG = -3 "),
+    ],
 )
 def test_an_energy_is_no_id(tmp_path, energy):
-    ct = "".join(write_ct("GAAAC", {}, name, "{n} " + energy + "{title}") for name in ("a x", "b"))
-    assert ids_of(tmp_path, "a.ct", ct) == ["a", "b"]
-    assert ids_of(tmp_path, "a.dbn", f">{energy}a\nG\n.\n> {energy}b\nG\n.\n") == ["a", "b"]
+    titles = ("5s_a x", "b")
+    ct = "".join(write_ct("GAAAC", {}, name, "{n} " + energy + "{title}") for name in titles)
+    assert ids_of(tmp_path, "a.ct", ct) == ["5s_a", "b"]
+    text = f">{energy}5s_a\nG\n.\n> {energy}b\nG\n.\n"
+    assert ids_of(tmp_path, "a.dbn", text) == ["5s_a", "b"]
 
 
 def test_a_base_with_two_partners_keeps_the_pair_that_both_state(tmp_path, caplog):
@@ -200,20 +171,3 @@ def test_gaps_iupac_and_unknown_bases(tmp_path):
     record = read_one(tmp_path, "x.dbn", ">x\nG-GRnAx--CC\n(-(....--))\n")
     assert record.sequence == "GGRNANCC"
     assert record.pairs_P2.tolist() == [[0, 7], [1, 6]]
-
-
-def test_nothing_to_read(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none ends in"):
-        read_structures(tmp_path)
-    with pytest.raises(FileNotFoundError, match="give a structure file, a folder or a glob"):
-        read_structures(tmp_path / "*.ct")
-
-
-def test_the_hash_of_a_folder_is_that_of_its_files(tmp_path):
-    first = write(tmp_path / "set", "a.dbn", ">x\nG\n.\n")
-    alone = hash_structures(first)
-    before = hash_structures(tmp_path / "set")
-    assert before != alone
-    assert hash_structures(tmp_path / "set") == before
-    write(tmp_path / "set", "b.dbn", ">y\nG\n.\n")
-    assert hash_structures(tmp_path / "set") != before
