@@ -36,7 +36,7 @@ class DedupConfig:
 
 
 def hash_sequence(sequence: bytes) -> bytes:
-    """Return the 128-bit XXH3 hash of a normalised sequence; T/U twins are one by then."""
+    """Return the 128-bit XXH3 hash of a normalised sequence; T and U are one by then."""
     return xxhash.xxh3_128_digest(sequence)
 
 

@@ -1,4 +1,4 @@
-"""Heads that give numbers to a whole sequence: published ones and a linear one.
+"""Published heads that give numbers to a whole sequence.
 
 Each reads packed rows and gives one row of outputs a sequence, whatever else is in the pack.
 
@@ -7,7 +7,7 @@ a padded sequence. cu_seqlens is (N + 1,), where each sequence's rows begin and 
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,28 +56,6 @@ class ClassHead(nn.Module):
     def forward(self, rows_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
         """Logits (N, classes) from packs of whole sequences, or of their first rows alone."""
         return self.classifier(_take_first_rows(rows_TD, cu_seqlens))
-
-
-class LinearHead(nn.Module):
-    """The linear probe: one linear map of the first row, or of the mean over a sequence's rows.
-
-    The mean is over the rows that are given, so over `<cls>` and `<eos>` only where they are.
-    """
-
-    def __init__(
-        self, embed_dim: int, outputs: int, pooling: Literal["cls", "mean"] = "cls"
-    ) -> None:
-        super().__init__()
-        if pooling not in ("cls", "mean"):
-            raise ValueError(f"pooling must be cls or mean, got {pooling!r}")
-        self.pooling = pooling
-        self.linear = nn.Linear(embed_dim, outputs)
-
-    def forward(self, rows_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Outputs (N, outputs)."""
-        if self.pooling == "cls":
-            return self.linear(_take_first_rows(rows_TD, cu_seqlens))
-        return self.linear(average_rows(rows_TD, measure_lengths(rows_TD, cu_seqlens)))
 
 
 class RibosomeLoadBlock(nn.Module):

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 try:
+    from openrinalmo.pipeline.downstream.all_tasks import SEQUENCE_TASKS
     from openrinalmo.pipeline.downstream.reports.comparison import compare_folders
     from openrinalmo.pipeline.downstream.reports.comparison_page import (
         format_text,
         write_comparison,
     )
-    from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 except ModuleNotFoundError as error:
     sys.exit(f"compare.py: {error}. Run `make install`, then use .venv/bin/python")
 
@@ -24,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     first, second = arguments.first, arguments.second
     try:
-        tasks, notes = compare_folders(first, second, BootstrapConfig())
+        tasks, notes = compare_folders(first, second, SEQUENCE_TASKS)
         names = (str(first), str(second))
         path = write_comparison(tasks, names, notes, arguments.out or second)
     except (ValueError, OSError) as error:

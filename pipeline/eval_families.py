@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 
 logger = logging.getLogger("openrinalmo")
 
+ALL = "all"
 OPTION_TASKS = {
     "folds": (FAMILIES,),
     "test": ("out-of-family",),
@@ -42,23 +43,34 @@ def main() -> None:
     set_up_logging(ranks)
     if not ranks.is_rank_zero:
         return
-    reports, files = [], []
+    reports, files, done, refused = [], [], [], {}
     try:
         names = _choose_tasks(arguments)
         request = _build_request(arguments)
         for name in names:
-            evaluate_task(name, request)
+            try:
+                evaluate_task(name, request)
+            except ValueError as error:
+                if arguments.tasks != ALL:
+                    raise
+                logger.warning("%s is passed over: %s", name, error)
+                refused[name] = error
+                continue
+            done.append(name)
             reports = collect_reports(request.out, request.checkpoint.sha256)
             files = write_scorecard(reports, request.out)  # also of a run that is stopped later
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         logger.debug("refused", exc_info=True)
         sys.exit(f"eval_families.py: {error}")
-    details = [request.out / name for name in names]
-    places = "\n".join(f"  {path}" for path in [*files, *details])
-    sys.stdout.write(f"\n{format_summary(reports)}\n\nWritten to\n{places}\n")
-    text = request.out / FAMILIES / "families.txt"
-    if FAMILIES in names:
+    if done:
+        places = "\n".join(f"  {path}" for path in [*files, *(request.out / one for one in done)])
+        sys.stdout.write(f"\n{format_summary(reports)}\n\nWritten to\n{places}\n")
+    if FAMILIES in done:
+        text = request.out / FAMILIES / "families.txt"
         sys.stdout.write(f"\n{text.read_text(encoding='utf-8')}")
+    if refused:
+        reasons = "".join(f"\n  {name}: {error}" for name, error in refused.items())
+        sys.exit(f"eval_families.py: not evaluated:{reasons}")
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -88,7 +100,7 @@ def _choose_tasks(arguments: argparse.Namespace) -> list[str]:
     if arguments.checkpoint is None:
         raise ValueError("no --checkpoint; make one with `make pretrain`, or give a weights file")
     names = [name for name in arguments.tasks.split(",") if name]
-    if names == ["all"]:
+    if names == [ALL]:
         names = list_all(arguments.data)
     check_names(names)
     for option, tasks in OPTION_TASKS.items():

@@ -40,7 +40,7 @@ def main() -> None:
         command, subject, settings = _read_words(arguments.words)
         config = apply_overrides(PRESETS[arguments.preset](), settings)
         sys.stdout.write(_run(command, subject, config, arguments))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"packs.py: {error}")
 
 

@@ -52,7 +52,7 @@ def main() -> None:
             recompute_every_blocks=config.execution.recompute_every_blocks,
             results=arguments.results,
         )
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"plan.py: {error}")
     if arguments.json:
         sys.stdout.write(json.dumps(plan.as_json(), indent=1) + "\n")

@@ -18,7 +18,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         sys.stdout.write(summarise_run(arguments.run, arguments.data))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"show_run.py: {error}")
 
 

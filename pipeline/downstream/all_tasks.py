@@ -13,7 +13,7 @@ from .reports.corpus_audit import find_audit
 from .reports.report import write_report
 from .reports.scorecard import build_scorecard
 from .representations.embed import Checkpoint
-from .sequence_tasks.sequence_config import build_sequence_config
+from .sequence_tasks.sequence_config import build_sequence_config, refuse_idle
 from .sequence_tasks.sequence_eval import evaluate_sequence_task
 from .sequence_tasks.sequence_fit import EvaluatedTask
 from .structure_folds.evaluate import evaluate_benchmark
@@ -121,7 +121,11 @@ def collect_reports(out: Path, sha256: str) -> list[TaskReport]:
         path = out / f"{name}.json"
         if not path.exists():
             continue
-        report = read_task_report(path)
+        try:
+            report = read_task_report(path)
+        except ValueError as error:
+            logger.warning("left out of the scorecard: %s", error)
+            continue
         if report.checkpoint.get("sha256") == sha256:
             reports.append(report)
         else:
@@ -149,6 +153,8 @@ def _evaluate_structure(
     config: StructureConfig, benchmark: Benchmark, request: Request, folder: Path
 ) -> TaskReport:
     checkpoint = request.checkpoint
+    if request.heads and "pretrained" not in config.systems:
+        raise ValueError("--heads decides nothing without pretrained in systems: leave it out")
     results = evaluate_benchmark(benchmark, checkpoint, config, out=folder, heads=request.heads)
     card = build_scorecard(benchmark, checkpoint.metadata, config, results)
     write_report(card, folder)
@@ -184,11 +190,13 @@ def _refuse_require_unseen(name: str, config: StructureConfig) -> None:
 
 def _evaluate_sequences(name: str, request: Request) -> TaskReport:
     task = SEQUENCE_TASKS[name]()
-    config = build_sequence_config(request.preset, task.published_fit)
+    usual = build_sequence_config(request.preset, task.published_fit)
+    config = apply_overrides(usual, request.settings)
+    refuse_idle(config, usual)
     return evaluate_sequence_task(
         task,
         request.checkpoint,
-        apply_overrides(config, request.settings),
+        config,
         data=request.data,
         out=request.out / name,
     )

@@ -3,6 +3,7 @@
 Shape suffixes: L nucleotides of one RNA, P pairs. pairs_P2 holds 0-based (i, j) with i < j.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -61,7 +62,7 @@ class DecoderConfig:
             raise ValueError(
                 "decoder.use_energy needs decoder.canonical_only: energies know no other"
             )
-        if self.score_weight < 0:
+        if not 0 <= self.score_weight < math.inf:
             raise ValueError(f"decoder.score_weight must not be negative, got {self.score_weight}")
         if self.score_weight != 1 and not self.use_energy:
             raise ValueError(

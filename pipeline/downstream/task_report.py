@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +66,16 @@ class StructureCase:
 
     id: str
     part: str
+    system: str
+    """Whose prediction it is."""
     label: str
     """`best`, `median`, `worst`."""
     sequence: str
     known: str
     predicted: str
     """Dot-brackets; the predicted one as `dot_bracket.write_structure` has it."""
+    metric: str
+    """`F1 strict` or `F1 relaxed`: what the label goes by."""
     f1: float
 
 

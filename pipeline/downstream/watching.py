@@ -208,7 +208,7 @@ def _remove_own(work: Path) -> None:
 
     Of the random encoder, the letters and the programs all checkpoints share the results.
     """
-    for path in [*work.rglob("pretrained.*")]:
+    for path in [*work.rglob("pretrained.*"), *work.glob("*/fits")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

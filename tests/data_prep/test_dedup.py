@@ -93,7 +93,7 @@ def test_no_records_give_no_parts(tmp_path):
     assert find_unique(tmp_path, [], []) == ([], [])
 
 
-def test_twins_with_t_and_u_are_one():
+def test_sequences_with_t_and_with_u_are_one():
     letters = b"ACGTACGTACGTacguacguacguACGA"
     digests = hash_sequences(*normalise(np.frombuffer(letters, np.uint8), np.array([12, 24, 28])))
     assert digests[:16] == digests[16:32] == hash_sequence(b"ACGUACGUACGU") != digests[32:]

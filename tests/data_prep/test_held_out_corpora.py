@@ -33,13 +33,13 @@ def read_ids(folder: Path) -> set[str]:
     }
 
 
-def test_a_twin_has_no_relative_of_the_benchmark_and_none_of_the_family(records, tmp_path):
+def test_no_relative_of_the_benchmark_and_none_of_the_family_is_left(records, tmp_path):
     targets = [record for record in records if "rna_type=snoRNA" in record][:5]
     assert len(targets) == 5
     benchmark = tmp_path / "benchmark.fasta"
     benchmark.write_text("".join(f">{record}" for record in targets))
     families = ["--exclude-family", "tRNA", "--exclude-family", "vault_RNA"]
-    manifest = prepare(tmp_path / "twin", SAMPLE_FASTA, "--exclude", benchmark, *families)
+    manifest = prepare(tmp_path / "without", SAMPLE_FASTA, "--exclude", benchmark, *families)
     left_out = manifest["exclusion"]["left_out"]
     assert left_out["family"] == sum(manifest["exclusion"]["families"].values()) > 1000
     assert left_out["identical"] == 5
@@ -47,16 +47,16 @@ def test_a_twin_has_no_relative_of_the_benchmark_and_none_of_the_family(records,
     types = set(manifest["rna_types"])
     assert "riboswitch" in types
     assert not types & {"tRNA", "vault_RNA"}
-    assert not read_ids(tmp_path / "twin") & {record.split()[0] for record in targets}
-    assert not [check for check in verify_folder(tmp_path / "twin") if check.faults]
+    assert not read_ids(tmp_path / "without") & {record.split()[0] for record in targets}
+    assert not [check for check in verify_folder(tmp_path / "without") if check.faults]
 
 
 def test_the_exclusion_is_part_of_what_the_data_is(records, tmp_path):
     whole = prepare(tmp_path / "data")
-    twin = prepare(tmp_path / "data", "--exclude-family", "tRNA")
+    without = prepare(tmp_path / "data", "--exclude-family", "tRNA")
     again = prepare(tmp_path / "data")
     assert whole == again
-    assert twin["counts"]["unique"] < whole["counts"]["unique"]
+    assert without["counts"]["unique"] < whole["counts"]["unique"]
     assert whole["exclusion"] is None
 
 
@@ -86,19 +86,19 @@ def test_a_family_takes_what_any_record_of_a_sequence_calls_so(tmp_path):
     assert "merged    1 duplicate: misc_RNA0 (ensembl.fa, misc_RNA)" in describe_record(
         tmp_path / "whole", "tRNA0"
     )
-    manifest = prepare(tmp_path / "twin", *inputs, "--exclude-family", "tRNA")
-    assert read_ids(tmp_path / "twin") == {"rRNA41", "rRNA42", "rRNA43"}
+    manifest = prepare(tmp_path / "without", *inputs, "--exclude-family", "tRNA")
+    assert read_ids(tmp_path / "without") == {"rRNA41", "rRNA42", "rRNA43"}
     assert manifest["exclusion"]["families"] == {"tRNA": 41}
     for name, kept in (("misc_RNA7", "tRNA7"), ("tRNA40", "rRNA40")):
         with pytest.raises(ValueError, match=f"a duplicate of {kept}, which was excluded"):
-            describe_record(tmp_path / "twin", name)
+            describe_record(tmp_path / "without", name)
     with pytest.raises(ValueError, match=r"it was excluded \(--exclude or --exclude-family\)"):
-        describe_record(tmp_path / "twin", "rRNA40")
-    shutil.rmtree(tmp_path / "twin" / "steps")
+        describe_record(tmp_path / "without", "rRNA40")
+    shutil.rmtree(tmp_path / "without" / "steps")
     with pytest.raises(ValueError, match=r"may have been rejected or excluded"):
-        describe_record(tmp_path / "twin", "rRNA40")
+        describe_record(tmp_path / "without", "rRNA40")
     with pytest.raises(ValueError, match="a duplicate of tRNA7, which was excluded"):
-        describe_record(tmp_path / "twin", "misc_RNA7")
+        describe_record(tmp_path / "without", "misc_RNA7")
 
 
 def test_prepared_data_as_an_input_gives_what_was_merged_too(tmp_path):
@@ -128,8 +128,8 @@ def test_prepared_data_as_an_input_gives_what_was_merged_too(tmp_path):
     for name in ("tRNA0", "tRNA6", "misc_RNA6", "misc_RNA9"):
         with pytest.raises(ValueError, match=f"a duplicate of rRNA{name[-1]}, which was kept"):
             describe_record(tmp_path / "again", name)
-    twin = prepare(tmp_path / "twin", tmp_path / "whole", "--exclude-family", "tRNA")
-    assert twin["counts"]["excluded"] == 7
+    without = prepare(tmp_path / "without", tmp_path / "whole", "--exclude-family", "tRNA")
+    assert without["counts"]["excluded"] == 7
     (tmp_path / "whole" / "shards" / "merged.arrow").unlink()
     with pytest.raises(ValueError, match=r"merged.arrow is missing or cut short: copy the folder"):
         prepare(tmp_path / "lost", tmp_path / "whole")

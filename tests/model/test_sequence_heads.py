@@ -9,7 +9,6 @@ from torch import nn
 from openrinalmo.model.sequence_heads import (
     PUBLISHED_LOAD_TOKENS,
     ClassHead,
-    LinearHead,
     RibosomeLoadHead,
     SpliceHead,
     load_published_sequence_head,
@@ -22,8 +21,6 @@ HEADS = {
     "class": lambda: ClassHead(EMBED_DIM, 4),
     "load": lambda: RibosomeLoadHead(EMBED_DIM),
     "load-padded": lambda: RibosomeLoadHead(EMBED_DIM, padded_tokens=102),
-    "linear-cls": lambda: LinearHead(EMBED_DIM, 3),
-    "linear-mean": lambda: LinearHead(EMBED_DIM, 3, "mean"),
 }
 
 
@@ -104,7 +101,7 @@ def test_alone_equals_packed_forward_and_gradient(name):
         torch.testing.assert_close(alone_gradient, expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["splice", "class", "linear-cls"])
+@pytest.mark.parametrize("name", ["splice", "class"])
 def test_first_rows_alone_are_enough(name):
     head = build_head(name)
     rows, cu_seqlens = random_rows()
@@ -122,13 +119,6 @@ def test_classifiers_by_hand():
         hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
         expected = hidden @ state["classifier.2.weight"].T + state["classifier.2.bias"]
         torch.testing.assert_close(head(rows, cu_seqlens), expected, rtol=0, atol=1e-12)
-
-
-def test_mean_pooling_by_hand():
-    head = build_head("linear-mean")
-    rows, cu_seqlens = random_rows((3, 2))
-    mean = torch.stack([rows[:3].sum(0) / 3, rows[3:].sum(0) / 2])
-    torch.testing.assert_close(head(rows, cu_seqlens), head.linear(mean), rtol=0, atol=1e-12)
 
 
 def test_dropout_only_in_training():
@@ -190,7 +180,6 @@ def test_a_checkpoint_of_something_else_is_refused():
     ("build", "message"),
     [
         (lambda: ClassHead(4, 1), "two classes or more, got 1"),
-        (lambda: LinearHead(4, 1, "max"), "pooling must be cls or mean, got 'max'"),  # pyright: ignore
         (lambda: RibosomeLoadHead(4, padded_tokens=-1), "padded_tokens must be positive"),
     ],
 )

@@ -66,6 +66,22 @@ def test_several_tasks_make_one_scorecard(tmp_path):
     assert "families held out" not in (tmp_path / "card" / "scorecard.html").read_text()
 
 
+def test_all_goes_on_where_a_task_refuses_the_data(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "run")
+    one_family = [line for line in build_lines() if line[1] == "middle"]
+    data = write_structures(tmp_path / "toy.tsv", one_family)
+    done = run_entry(
+        *(tmp_path, "--checkpoint", checkpoint, "--data", data, "--out", "card"),
+        *("--tasks", "all"),
+    )
+    assert done.returncode == 1
+    assert "not evaluated:\n  families: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Secondary structure, new sequences of known families" in done.stdout
+    assert (tmp_path / "card" / "intra-family.json").exists()
+    assert not (tmp_path / "card" / "families.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -89,6 +105,10 @@ def test_several_tasks_make_one_scorecard(tmp_path):
         (("--checkpoint", "run", *TWICE), "--test is of out-of-family, not of families: name its"),
         (("--checkpoint", "run", "--assays", "x.csv"), "--assays is of mutation-effects, not of"),
         (
+            ("--checkpoint", "run", "--tasks", "mutation-effects", "--assays", "run"),
+            "Is a directory: 'run'",
+        ),
+        (
             ("--checkpoint", "run", "--tasks", "embeddings", "--folds", "tRNA"),
             "--folds is of families, not of embeddings",
         ),
@@ -97,6 +117,10 @@ def test_several_tasks_make_one_scorecard(tmp_path):
             "--heads is of families and intra-family and out-of-family, not of embeddings",
         ),
         (("--checkpoint", "run", "--tasks", "all", "--data", "no"), "no has data for no task"),
+        (
+            ("--checkpoint", "run", "--heads", "no", "systems=one-hot"),
+            "--heads decides nothing without pretrained in systems",
+        ),
     ],
 )
 def test_mistakes_end_in_one_clear_line(tmp_path, arguments, message):

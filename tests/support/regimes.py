@@ -7,7 +7,7 @@ from torch import nn
 
 from openrinalmo.model.encoder import EncoderConfig
 from openrinalmo.model.weights import build_random_twin
-from openrinalmo.pipeline.downstream.fitting.regimes import build_task_model
+from openrinalmo.pipeline.downstream.fitting.task_model import build_task_model
 
 CPU = torch.device("cpu")
 SEQUENCES = ["GGAUACC", "A", "GCGCAAAAUGCGCAAAUUU", "NNRYGGAUACC", "CCCCCC", "AUAUAUGC", "GCA"]

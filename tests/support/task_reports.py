@@ -157,10 +157,12 @@ def build_cases(seed=0):
         StructureCase(
             id="knot",
             part="SRP",
+            system="pretrained",
             label="best",
             sequence=sequence,
             known=known,
             predicted=known.replace("[", ".").replace("]", "."),
+            metric="F1 relaxed",
             f1=0.87,
         )
     ]
@@ -174,10 +176,12 @@ def build_cases(seed=0):
             StructureCase(
                 id=f"rna-{length}",
                 part="SRP" if length < 100 else "tmRNA",
+                system="pretrained",
                 label=label,
                 sequence="".join(draws.choice(list("ACGU"), length)),
                 known=build_dot_bracket(known_pairs, length),
                 predicted=build_dot_bracket(kept + extra, length),
+                metric="F1 relaxed",
                 f1=0.41,
             )
         )

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .snapshots import FINISHED, read_snapshot, write_snapshot
+from .snapshots import FINISHED, read_snapshot, select_prefix, write_snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,20 @@ class FitLog:
     """Parameters that trained in the end, head included."""
     seconds: float
     """Of all runs, if it was resumed."""
+
+    @property
+    def first_loss(self) -> float:
+        """Mean loss of the first tenth of the fit, of one step at least."""
+        return float(np.mean(self.losses[: self._tenth]))
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of its last tenth."""
+        return float(np.mean(self.losses[-self._tenth :]))
+
+    @property
+    def _tenth(self) -> int:
+        return max(len(self.losses) // 10, 1)
 
 
 class FitState:
@@ -129,9 +144,9 @@ class FitState:
                 f"{self.folder} holds a fit with other settings, examples or first weights; give "
                 "it another key, or delete the folder"
             )
-        _copy(snapshot.part("weights/"), self.weights)
-        self.best = snapshot.part("best/")
-        self._load_optimizer(snapshot.part("optimizer/"))
+        _copy(select_prefix(snapshot.tensors, "weights/"), self.weights)
+        self.best = select_prefix(snapshot.tensors, "best/")
+        self._load_optimizer(select_prefix(snapshot.tensors, "optimizer/"))
         facts = snapshot.facts
         self.step, self.kept_step = facts["step"], facts["kept_step"]
         self.validation = [(step, value) for step, value in facts["validation"]]

@@ -1,5 +1,6 @@
 """Settings of a fit: what trains, how long, on what batches, at what rate."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -65,11 +66,11 @@ class RegimeConfig:
                 raise ValueError(f"regime.{name} must be positive, got {getattr(self, name)}")
         for name in (
             *("max_steps", "batch_sequences", "batch_tokens", "decay_steps", "save_every_steps"),
-            *("weight_decay", "max_grad_norm", "seed"),
+            *("weight_decay", "max_grad_norm", "seed", "save_every_seconds"),
         ):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"regime.{name} must not be negative, got {getattr(self, name)}")
-        if self.peak_lr <= 0:
+        if not 0 < self.peak_lr < math.inf:
             raise ValueError(f"regime.peak_lr must be positive, got {self.peak_lr}")
         if not 0 < self.final_lr_ratio <= 1:
             raise ValueError(f"regime.final_lr_ratio must be in (0, 1], got {self.final_lr_ratio}")
@@ -99,7 +100,15 @@ class RegimeConfig:
         is_idle = {
             "lora": self.regime != "lora" and self.lora != usual.lora,
             "unfreezing": self.regime != "full" and self.unfreezing != usual.unfreezing,
+            **{
+                f"unfreezing.{name}": self.regime == "full"
+                and self.unfreezing.schedule == "all"
+                and getattr(self.unfreezing, name) != getattr(usual.unfreezing, name)
+                for name in ("every_epochs", "lr_ratio")
+            },
             "precision": not self.trains_encoder and self.precision != usual.precision,
+            "final_lr_ratio": self.lr_schedule == "constant"
+            and self.final_lr_ratio != usual.final_lr_ratio,
             "validate_every_epochs": self.choose == "last"
             and self.validate_every_epochs != usual.validate_every_epochs,
         }

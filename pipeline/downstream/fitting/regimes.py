@@ -15,25 +15,8 @@ from tqdm import tqdm
 
 from .fit_batches import BatchPlan, Step, split_packs
 from .fit_state import FitLog, FitState
-from .regime_config import Regime, RegimeConfig, describe_regime
-from .task_model import (
-    ParamGroup,
-    TaskModel,
-    begin_epoch,
-    build_param_groups,
-    build_task_model,
-    predict,
-)
-
-__all__ = [  # all that a task needs, from one place
-    "FitLog",
-    "Regime",
-    "RegimeConfig",
-    "TaskModel",
-    "build_task_model",
-    "fit",
-    "predict",
-]
+from .regime_config import RegimeConfig, describe_regime
+from .task_model import ParamGroup, TaskModel, begin_epoch, build_param_groups
 
 ComputeLoss = Callable[[TaskModel, Sequence[int]], Tensor]
 

@@ -25,13 +25,14 @@ class Snapshot(NamedTuple):
     """What JSON holds; numbers come back to the last digit."""
     is_finished: bool
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors whose name begins with `prefix`, by the rest of it."""
-        return {
-            name.removeprefix(prefix): tensor
-            for name, tensor in self.tensors.items()
-            if name.startswith(prefix)
-        }
+
+def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose name begins with `prefix`, by the rest of it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def write_snapshot(

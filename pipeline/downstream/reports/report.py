@@ -1,12 +1,12 @@
 """Write a scorecard: text, Markdown with its picture, CSV and JSON, each signed."""
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..scores.unit_table import TABLE, write_table
 from ..structure_folds.structure_config import LABELS
 from .chart import draw_parts
 from .corpus_audit import find_audit
@@ -23,14 +23,14 @@ def write_report(card: Scorecard, folder: Path) -> list[Path]:
     task = card.benchmark.task
     folder.mkdir(parents=True, exist_ok=True)
     text, markdown, picture = (folder / f"{task}.{suffix}" for suffix in ("txt", "md", "svg"))
-    scores, sequences = folder / f"{task}.csv", folder / "sequences.csv"
+    scores, sequences = folder / f"{task}.csv", folder / TABLE
     facts = folder / f"{task}.json"
     _write_text(text, format_text(card) + "\n")
     _write_text(markdown, format_markdown(card, picture=picture.name))
     _write_text(picture, draw_parts(card))
     _write_text(facts, json.dumps(_build_facts(card), indent=1) + "\n")
-    _write_csv(scores, _iter_score_rows(card))
-    _write_csv(sequences, _iter_sequence_rows(card))
+    write_table(scores, _iter_score_rows(card))
+    write_table(sequences, _iter_sequence_rows(card))
     return [text, markdown, picture, facts, scores, sequences]
 
 
@@ -109,17 +109,6 @@ def _iter_sequence_rows(card: Scorecard) -> Iterator[dict[str, Any]]:
                 "predicted": one.predicted,
                 "signature": signature,
             }
-
-
-def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    first = next(rows)
-    scratch = path.with_name(path.name + ".partial")
-    with scratch.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(first), lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(first)
-        writer.writerows(rows)
-    scratch.replace(path)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from .scorecard_tables import (
     SummaryRow,
     build_metric_table,
     build_summary,
+    escape_cell,
     find_best,
     format_gain,
     format_interval,
@@ -61,7 +62,7 @@ def write_scorecard(reports: Sequence[TaskReport], folder: Path) -> list[Path]:
 
 def format_markdown(reports: Sequence[TaskReport]) -> str:
     """Return the summary and every task's primary tables in Markdown."""
-    lines = [f"# Scorecard: {_escape(name_checkpoint(reports))}", ""]
+    lines = [f"# Scorecard: {escape_cell(name_checkpoint(reports))}", ""]
     rows = build_summary(reports)
     if rows:
         systems = list_systems(rows)
@@ -70,8 +71,8 @@ def format_markdown(reports: Sequence[TaskReport]) -> str:
         level = describe_levels(report.signature for report in reports)
         lines += ["", f"Bold: best of the row. [low, high]: {level} intervals."]
     for report in reports:
-        lines += ["", f"## {_escape(report.title)}", ""]
-        lines += [f"- {_escape(note)}" for note in report.notes]
+        lines += ["", f"## {escape_cell(report.title)}", ""]
+        lines += [f"- {escape_cell(note)}" for note in report.notes]
         for metric in list_metrics(report):
             lines += _format_metric(report, metric)
         if report.gains:
@@ -125,7 +126,7 @@ def _format_metric(report: TaskReport, metric: str) -> list[str]:
         source = next(iter(cells.values())).source
         values = (format_value(cells[p].value) if p in cells else "–" for p in table.parts)
         rows.append([f"published: {system} ({source})", *values])
-    return ["", f"### {_escape(metric)}", "", *_tabulate(["system", *table.parts], rows)]
+    return ["", f"### {escape_cell(metric)}", "", *_tabulate(["system", *table.parts], rows)]
 
 
 def _tabulate_gains(report: TaskReport) -> list[str]:
@@ -152,13 +153,7 @@ def _cell(score: Score | None, *, is_best: bool = False) -> str:
 
 def _tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| {} |".format(" | ".join(map(_escape, line))) for line in lines]
-
-
-def _escape(text: str) -> str:
-    """Keep names from being read as HTML or as the table's own marks."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(text.split())
+    return ["| {} |".format(" | ".join(map(escape_cell, line))) for line in lines]
 
 
 def _format_csv(reports: Sequence[TaskReport]) -> str:

@@ -174,6 +174,12 @@ def format_p(p_value: float) -> str:
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
 
 
+def escape_cell(text: str) -> str:
+    """Keep names from being read as HTML or as the marks of a Markdown table."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return " ".join(text.split())
+
+
 def _choose(scores: Sequence[Score], regime: str) -> dict[str, Score]:
     """One score a system: of this regime; of a system that is no encoder, whichever it has."""
     chosen = {}

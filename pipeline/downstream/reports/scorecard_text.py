@@ -7,6 +7,7 @@ from ..structure_folds.folds import StructureTask
 from ..structure_folds.structure_config import LABELS
 from .corpus_audit import find_audit
 from .scorecard import Scorecard
+from .scorecard_tables import escape_cell
 from .structure_signature import build_signature
 
 TITLES: dict[Scoring, str] = {
@@ -42,13 +43,15 @@ def format_text(card: Scorecard) -> str:
 
 def format_markdown(card: Scorecard, *, picture: str) -> str:
     """The scorecard as Markdown; `picture` is the chart's file name."""
-    parts = [f"# {card.benchmark.name}: {card.benchmark.title}", f"![F1 of each part]({picture})"]
+    title = escape_cell(f"{card.benchmark.name}: {card.benchmark.title}")
+    parts = [f"# {title}", f"![F1 of each part]({picture})"]
     for scoring in SCORINGS:
         header, *rows = build_rows(card, scoring)
         lines = [header, ["---"] * len(header), *rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        table = "\n".join(f"| {' | '.join(map(escape_cell, line))} |" for line in lines)
         parts += [f"## {TITLES[scoring]}", table]
-    return "\n\n".join([*parts, _describe(card), f"`{build_signature(card)}`"]) + "\n"
+    description = "\n".join(map(escape_cell, _describe(card).splitlines()))
+    return "\n\n".join([*parts, description, f"`{build_signature(card)}`"]) + "\n"
 
 
 def build_rows(card: Scorecard, scoring: Scoring) -> list[list[str]]:
@@ -117,7 +120,7 @@ def _align(rows: Sequence[Sequence[str]], num_means: int) -> str:
 
 def _describe(card: Scorecard) -> str:
     config = card.config
-    level = round(100 * config.bootstrap.level)
+    level = f"{100 * config.bootstrap.level:g}"
     # The rest of the header, such as the run's settings, is in the JSON.
     shown = ("run", "step", "file", "sha256", "manifest_sha256")
     known = {key: card.checkpoint[key] for key in shown if key in card.checkpoint}

@@ -68,7 +68,8 @@ def iter_cases(cases: Sequence[StructureCase], viennarna: ModuleType | None) -> 
 
 def _format_case(case: StructureCase, viennarna: ModuleType | None) -> str:
     title = (
-        f"{case.label}: {case.id}, {case.part}, {len(case.sequence)} nt, F1 {format_value(case.f1)}"
+        f"{case.label} of {case.system}: {case.id}, {case.part}, {len(case.sequence)} nt, "
+        f"{case.metric} {format_value(case.f1)}"
     )
     planar = "" if viennarna is None else f"<figure>{draw_planar(case, viennarna)}</figure>"
     return (

@@ -32,11 +32,6 @@ class PackedRows(NamedTuple):
 class RowReader(Protocol):
     """Gives the rows of sequences, named by their index in the benchmark."""
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of a row."""
-        ...
-
     def __call__(self, indices: Sequence[int]) -> PackedRows:
         """Rows of the sequences in the order of `indices`, on the device of the fit."""
         ...
@@ -48,11 +43,6 @@ class FrozenRows:
     def __init__(self, representations: Representations, device: torch.device) -> None:
         self.representations = representations
         self.device = device
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of a row."""
-        return self.representations.embed_dim
 
     def __call__(self, indices: Sequence[int]) -> PackedRows:
         """Rows of the sequences in the order of `indices`; no gradient flows from them."""
@@ -81,11 +71,6 @@ class EncoderRows:
         self.device = device
         self.dtype = dtype
         self._backend_of: bool | None = None
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of a row."""
-        return self.encoder.config.embed_dim
 
     def __call__(self, indices: Sequence[int]) -> PackedRows:
         """Rows of the sequences in the order of `indices`, from one pack without padding."""

@@ -20,6 +20,8 @@ class BootstrapConfig:
     def __post_init__(self) -> None:
         if self.num_resamples < 1:
             raise ValueError(f"bootstrap.num_resamples must be positive, got {self.num_resamples}")
+        if self.seed < 0:
+            raise ValueError(f"bootstrap.seed must not be negative, got {self.seed}")
         if not 0 < self.level < 1:
             raise ValueError(f"bootstrap.level must be between 0 and 1, got {self.level}")
 

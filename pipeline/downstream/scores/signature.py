@@ -8,11 +8,13 @@ from ..structure_folds.fold_results import build_key
 from .bootstrap import BootstrapConfig
 
 WITHOUT_INFLUENCE = (
-    *("systems", "workers", "device", "max_tokens_per_pack"),
+    *("systems", "regimes", "conventions", "projection", "max_map_points"),
+    *("workers", "device", "max_tokens_per_pack"),
     *("save_every_steps", "save_every_seconds", "require_unseen"),
 )
-"""Settings, by the last word of their path, that decide no number: which rows there are, how fast
-they come, and what is refused. What `auto` means on a device is a fact of its own, `precision`."""
+"""Settings, by the last word of their path, that decide no number: which rows and points there are,
+how fast they come, what is refused. What `auto` means on a device is a fact of its own,
+`precision`."""
 
 
 def build_signature(facts: Mapping[str, object]) -> str:
@@ -42,6 +44,18 @@ def describe_scorer(
 def describe_bootstrap(bootstrap: BootstrapConfig) -> dict[str, object]:
     """Fact of the intervals."""
     return {"bs": f"{bootstrap.num_resamples}@{bootstrap.level:g},seed{bootstrap.seed}"}
+
+
+def parse_bootstrap(signature: str) -> BootstrapConfig:
+    """How the intervals of a signed report were made; the defaults where it does not say."""
+    fact = parse_signature(signature).get("bs")
+    if fact is None:
+        return BootstrapConfig()
+    try:
+        num_resamples, level, seed = fact.replace("@", ",").replace("seed", "").split(",")
+        return BootstrapConfig(num_resamples=int(num_resamples), level=float(level), seed=int(seed))
+    except ValueError as error:
+        raise ValueError(f"signature: bs:{fact} is no bootstrap ({error})") from error
 
 
 def describe_levels(signatures: Iterable[str]) -> str:

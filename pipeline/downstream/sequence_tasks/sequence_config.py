@@ -1,6 +1,6 @@
 """Settings of an evaluation on whole sequences, and the presets they begin as."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -53,6 +53,8 @@ class SequenceConfig:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name each once, got {','.join(values)!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         for name in ("max_train", "max_validation", "max_test"):
             if getattr(self, name) < 0:
                 raise ValueError(
@@ -84,6 +86,37 @@ def _build_budget() -> SequenceConfig:
     return SequenceConfig(
         regimes=("linear", "frozen"), max_train=6000, max_validation=1000, max_test=1600
     )
+
+
+FIT_OF_REGIME: Mapping[Regime, str] = {
+    "frozen": "head_fit",
+    "lora": "lora_fit",
+    "full": "full_fit",
+}
+"""Which settings a regime is fitted by; `linear` is solved."""
+
+
+def choose_fit(config: SequenceConfig, regime: Regime) -> RegimeConfig:
+    """Settings of the fit by steps that a regime has."""
+    return replace(getattr(config, FIT_OF_REGIME[regime]), regime=regime)
+
+
+def refuse_idle(config: SequenceConfig, usual: SequenceConfig) -> None:
+    """Refuse what was changed from `usual` and decides nothing."""
+    # Letters may be read by a head that is fitted like one on frozen rows.
+    fitted = {*config.regimes, *(("frozen",) if "one-hot" in config.systems else ())}
+    for regime, name in FIT_OF_REGIME.items():
+        if regime not in fitted and getattr(config, name) != getattr(usual, name):
+            raise ValueError(
+                f"{name} decides nothing without {regime} in regimes={','.join(config.regimes)}"
+            )
+    for regime in ("lora", "full"):
+        known = choose_fit(usual, regime).list_idle()
+        for name in choose_fit(config, regime).list_idle():
+            if name not in known:
+                raise ValueError(f"{FIT_OF_REGIME[regime]}.{name} decides nothing there")
+    if config.kmer_nt != usual.kmer_nt and "k-mer" not in config.systems:
+        raise ValueError("kmer_nt decides nothing without k-mer in systems")
 
 
 PRESETS: dict[str, Callable[[], SequenceConfig]] = {

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -14,11 +14,13 @@ from ..representations.held_folder import hold_folder
 from ..structure_folds.fold_results import build_key
 from ..task_report import TaskReport
 from ..tasks.task import Split, TaskData
-from .sequence_config import SequenceConfig, SequenceSystem
+from ..zero_shot.masked_models import choose_device
+from .predictions import write_predictions
+from .sequence_config import SequenceConfig, SequenceSystem, choose_fit
 from .sequence_fit import EvaluatedTask
 from .sequence_report import Evaluation, build_report
 from .sequence_runs import VERSION_OF_NUMBERS, SequenceRun, load_run, save_run
-from .sequence_sources import ENCODERS, Job, Source, choose_fit
+from .sequence_sources import ENCODERS, Job, Source
 from .splits import draw_limited
 
 logger = logging.getLogger(__name__)
@@ -35,9 +37,9 @@ def evaluate_sequence_task(
     """The report of every system on every split of the task; `data` is the folder of benchmarks.
 
     Each result is written under `out` as soon as it is known; one that is there is not computed
-    again.
+    again. What every system says of every tested sequence is written to `out/sequences.csv`.
     """
-    device = _choose_device(config.device)
+    device = choose_device(config.device)
     read = task.read(data)
     whole = task.split(read, seed=config.seed)
     splits = [_draw(split, task, read, config) for split in whole]
@@ -64,12 +66,12 @@ def evaluate_sequence_task(
             if not jobs:
                 continue
             with hold_folder(out / ".rows", build_key({"runs": [job.key for job in jobs]})) as rows:
-                for run in _iter_runs(task, read, checkpoint, config, jobs, rows, out):
+                for run in _iter_runs(task, read, checkpoint, config, jobs, rows, out, device):
                     runs.append(run)
                     progress.update()
     systems: list[str] = list(config.systems)
     runs.sort(key=lambda run: (systems.index(run.system), run.regime, run.split))
-    return build_report(
+    report = build_report(
         Evaluation(
             task=task,
             data=read,
@@ -81,6 +83,8 @@ def evaluate_sequence_task(
             device=device,
         )
     )
+    write_predictions(task.kind, read, splits, runs, out)
+    return report
 
 
 def _iter_runs(
@@ -91,9 +95,9 @@ def _iter_runs(
     jobs: list[Job],
     scratch: Path,
     out: Path,
+    device: torch.device,
 ) -> Iterator[SequenceRun]:
     """Results of one system, each in its file before the next one is begun."""
-    device = _choose_device(config.device)
     source = Source(task, data, checkpoint, config, jobs=jobs, folder=scratch, device=device)
     for job in jobs:
         fitted = source.fit(job, out / "fits")
@@ -119,14 +123,6 @@ def _list_regimes(
     return ("frozen",) if reads_letters else ("linear",)
 
 
-def _choose_device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda but torch sees no GPU; set device=cpu")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
 def _draw(split: Split, task: EvaluatedTask, data: TaskData, config: SequenceConfig) -> Split:
     """The split within the limits; tests are drawn as they come, so that their mix stays."""
 
@@ -142,7 +138,7 @@ def _draw(split: Split, task: EvaluatedTask, data: TaskData, config: SequenceCon
         raise ValueError(
             f"{task.name}: split {split.name} has no sequence in {', '.join(empty)}; give more data"
         )
-    return Split(name=split.name, train=train, validation=validation, tests=tests)
+    return replace(split, train=train, validation=validation, tests=tests)
 
 
 def _build_run_key(

@@ -158,7 +158,7 @@ def fit_head(
         )
         return scaling.undo(outputs_NO).astype(np.float32)
 
-    def validate(model: TaskModel) -> float:
+    def validate(_: TaskModel) -> float:
         scores = task.score(put_out(split.validation), read_targets(data, split.validation))
         return scores[task.primary_metric]
 
@@ -171,13 +171,12 @@ def fit_head(
         folder=folder,
         key=key,
         device=device,
-        validate=validate,
+        validate=validate if config.choose == "best-validation" else None,
     )
     outputs = {name: put_out(test) for name, test in split.tests.items()}
-    tenth = max(len(log.losses) // 10, 1)
     facts = {
-        "first_loss": float(np.mean(log.losses[:tenth])),
-        "last_loss": float(np.mean(log.losses[-tenth:])),
+        "first_loss": log.first_loss,
+        "last_loss": log.last_loss,
         "steps": float(log.step),
         "num_trained": float(log.num_trained),
         "seconds": log.seconds,

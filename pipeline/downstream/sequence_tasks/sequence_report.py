@@ -21,10 +21,10 @@ from ..structure_folds.fold_results import build_key
 from ..task_report import PairedGain, Score, TaskReport
 from ..tasks.task import SequenceTask, Split, TaskData
 from .near_duplicates import count_leakage
-from .sequence_config import SequenceConfig
+from .predictions import name_held_groups
+from .sequence_config import SequenceConfig, choose_fit
 from .sequence_fit import read_targets
 from .sequence_runs import VERSION_OF_NUMBERS, SequenceRun
-from .sequence_sources import choose_fit
 from .splits import NotedSplit
 
 PRETRAINED = "pretrained"
@@ -102,13 +102,15 @@ class ScoredPart:
     @classmethod
     def read(cls, data: TaskData, split: Split, part: str) -> "ScoredPart":
         """Of a part of a split."""
-        test, examples = split.tests[part], data.examples
-        targets_N = read_targets(data, test)
-        names = [examples[index].group or f" {index}" for index in test]  # no group: its own
-        fitted = {examples[index].group for index in (*split.train, *split.validation)}
-        if len(set(names)) == len(names) or fitted & set(names):
+        targets_N = read_targets(data, split.tests[part])
+        return cls.build(targets_N, name_held_groups(data, split, part))
+
+    @classmethod
+    def build(cls, targets_N: NDArray[np.float64], groups: Sequence[str] | None) -> "ScoredPart":
+        """Of targets, and the name of each one's group where groups are resampled."""
+        if groups is None:
             return cls(targets_N=targets_N)
-        return cls(targets_N=targets_N, groups_N=np.unique(names, return_inverse=True)[1])
+        return cls(targets_N=targets_N, groups_N=np.unique(groups, return_inverse=True)[1])
 
     @property
     def num_units(self) -> int:
@@ -168,7 +170,6 @@ def build_signature(evaluation: Evaluation) -> str:
             f"{len(split.train)}/{len(split.validation)}" for split in evaluation.splits
         ),
         "preset": config.preset,
-        "regimes": "+".join(config.regimes),
         "metric": task.primary_metric,
         "threshold": threshold,
         "precision": "+".join(dict.fromkeys(precisions)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION_OF_NUMBERS = 2
+VERSION_OF_NUMBERS = 3
 """Raised when a change of code changes scores: runs of an earlier one are not reused."""
 
 

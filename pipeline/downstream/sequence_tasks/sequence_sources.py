@@ -4,7 +4,6 @@ Shape suffixes: T rows of all sequences, N sequences, D width of a row, F featur
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from ....model.encoder import Encoder
 from ....model.weights import build_random_twin
 from ..baselines import encode_one_hot
-from ..fitting.regime_config import Regime, RegimeConfig
+from ..fitting.regime_config import Regime
 from ..kmers import encode_kmer_counts
 from ..representations.embed import Checkpoint, Reads, Representations
 from ..tasks.task import Split, TaskData
-from .sequence_config import SequenceConfig, SequenceSystem
+from .sequence_config import SequenceConfig, SequenceSystem, choose_fit
 from .sequence_fit import (
     PROBED,
     EvaluatedTask,
@@ -125,12 +124,6 @@ class Source:
             assert self.task.encode_one_hot is not None, "the head of this task reads the letters"
             features_NF = self.task.encode_one_hot(sequences)
         return dict(zip(indices, features_NF, strict=True))
-
-
-def choose_fit(config: SequenceConfig, regime: Regime) -> RegimeConfig:
-    """Settings of the fit by steps that a regime has."""
-    fits = {"frozen": config.head_fit, "lora": config.lora_fit, "full": config.full_fit}
-    return replace(fits[regime], regime=regime)
 
 
 def count_kmers(sequences: Sequence[str], max_nt: int) -> NDArray[np.float32]:

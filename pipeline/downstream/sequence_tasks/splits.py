@@ -18,6 +18,11 @@ class NotedSplit(Split):
     notes: tuple[str, ...] = ()
 
 
+def list_groups(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Group of each example."""
+    return tuple(example.group for example in examples)
+
+
 class Apart(NamedTuple):
     """Examples to fit on that share nothing with those held out, and what had to go for it."""
 

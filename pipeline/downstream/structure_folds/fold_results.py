@@ -131,4 +131,4 @@ def _build_sequence_result(stored: dict[str, Any]) -> SequenceResult:
 
 def _path_of(folder: Path, system: str, part: str, key: str) -> Path:
     readable = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in part)
-    return folder / f"{system}.{readable}.{key}.json"
+    return folder / f"{system}.{readable[:80]}.{key}.json"

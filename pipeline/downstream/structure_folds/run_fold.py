@@ -184,12 +184,11 @@ def _fit_and_save(
     )
     start = time.monotonic()
     rule = _tune(_predict_by(model, job), job, shared)
-    tenth = max(len(log.losses) // 10, 1)
     fit = FitFacts(
         settings=json.dumps(describe_regime(job.regime)),
         num_train=len(shared.train),
-        first_loss=float(np.mean(log.losses[:tenth])),
-        last_loss=float(np.mean(log.losses[-tenth:])),
+        first_loss=log.first_loss,
+        last_loss=log.last_loss,
         fit_seconds=log.seconds,
         tune_seconds=time.monotonic() - start,
         rule=rule,

@@ -22,6 +22,7 @@ from ....model.tensor_file import write_tensors
 from ..decoders.thresholds import DecodingRule
 from ..fitting.lora import inject_lora, merge_lora
 from ..fitting.regime_config import Regime, RegimeConfig, build_regime
+from ..fitting.snapshots import select_prefix
 from .fold_results import build_rule
 from .structure_fit import PairHead, build_pair_head, restore_trained
 
@@ -100,13 +101,8 @@ def load_head(path: Path) -> SavedHead:
         facts, fit, embed_dim = _read_header(file.metadata() or {})
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         head = build_pair_head(embed_dim, fit.regime)
-        head.load_state_dict(_take(state, _HEAD))
-        return SavedHead(head.eval(), facts, fit, _take(state, _ENCODER))
-
-
-def read_head_facts(path: Path) -> HeadFacts:
-    """What a head is, without its weights."""
-    return _read_facts(path)[0]
+        head.load_state_dict(select_prefix(state, _HEAD))
+        return SavedHead(head.eval(), facts, fit, select_prefix(state, _ENCODER))
 
 
 def _read_facts(path: Path) -> tuple[HeadFacts, FitFacts]:
@@ -144,14 +140,6 @@ def _read_header(metadata: Mapping[str, str]) -> tuple[HeadFacts, FitFacts, int]
         facts[name] = tuple(facts[name])
     fit["rule"] = build_rule(fit["rule"])
     return HeadFacts(**facts), FitFacts(**fit), int(metadata["embed_dim"])
-
-
-def _take(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
-        if name.startswith(prefix)
-    }
 
 
 def find_head(where: Path, wanted: HeadFacts, settings: str) -> Path:

@@ -119,7 +119,7 @@ class StructureConfig:
             raise ValueError(f"near_identity must be in (0, 1], got {self.near_identity}")
         if self.max_length_nt < 1:
             raise ValueError(f"max_length_nt must be positive, got {self.max_length_nt}")
-        for name in ("max_test_per_part", "workers"):
+        for name in ("max_test_per_part", "workers", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.decoder.threshold != DecoderConfig().threshold:

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from ....model.encoder import Encoder
 from ....model.heads import BasePairHead, base_pair_loss
 from ....model.pair_head_linear import LinearPairHead
+from ..fitting.fit_state import FitLog
 from ..fitting.regime_config import RegimeConfig
-from ..fitting.regimes import FitLog, fit
+from ..fitting.regimes import fit
 from ..fitting.task_model import TaskModel, build_task_model
 from ..representations.embed import Representations
 from ..representations.row_readers import FrozenRows
+from ..scoring import count_candidates
 from ..structure import build_contact_map
 from ..structures.records import StructureRecord
 
@@ -156,8 +158,7 @@ def predict_model(model: TaskModel, index: int, length_nt: int) -> NDArray[np.fl
 def compute_pair_log_odds(records: Mapping[int, StructureRecord], train: Sequence[int]) -> float:
     """Log-odds that two bases of a training RNA pair: where the output bias begins."""
     num_pairs = sum(len(records[index].pairs_P2) for index in train)
-    lengths = [len(records[index].sequence) for index in train]
-    num_candidates = sum(length * (length - 1) // 2 for length in lengths)
+    num_candidates = sum(count_candidates(len(records[index].sequence)) for index in train)
     # One pair more and one less: finite also where no RNA, or every base, is paired.
     return math.log((num_pairs + 1) / (num_candidates - num_pairs + 1))
 

@@ -69,7 +69,7 @@ def _iter_gains(card: Scorecard) -> Iterator[PairedGain]:
 
 
 def _iter_cases(card: Scorecard) -> Iterator[StructureCase]:
-    """Best, median and worst RNA of each part, of the first system, by relaxed F1."""
+    """Best, median and worst RNA of each part, each once, of the first system, by relaxed F1."""
     tested = list_tested(card, card.systems[0])
     for part in card.benchmark.parts:
         # Where no pair is known every prediction scores 0: nothing to look at.
@@ -77,20 +77,22 @@ def _iter_cases(card: Scorecard) -> Iterator[StructureCase]:
         ranked = sorted(known, key=lambda one: -one.result.relaxed.score().f1)
         if not ranked:
             continue
-        chosen = (("best", 0), ("median", len(ranked) // 2), ("worst", len(ranked) - 1))
-        for label, place in chosen:
-            yield _build_case(ranked[place], label)
+        chosen = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
+        for place in sorted(chosen):
+            yield _build_case(ranked[place], LABELS[card.systems[0]], chosen[place])
 
 
-def _build_case(tested: TestedRNA, label: str) -> StructureCase:
+def _build_case(tested: TestedRNA, system: str, label: str) -> StructureCase:
     record = tested.record
     return StructureCase(
         id=record.id,
         part=tested.part,
+        system=system,
         label=label,
         sequence=record.sequence,
         known=write_structure(record.pairs_P2, len(record.sequence)),
         predicted=tested.result.predicted,
+        metric="F1 relaxed",
         f1=tested.result.relaxed.score().f1,
     )
 

@@ -17,7 +17,7 @@ from ....data_prep.sample import SAMPLE_FASTA
 from ....model.sequence_heads import ClassHead
 from ..baselines import encode_one_hot
 from ..fitting.regime_config import RegimeConfig
-from ..sequence_tasks.near_duplicates import find_near
+from ..sequence_tasks.near_duplicates import find_holders, find_near
 from ..sequence_tasks.sequence_metrics import score_classes
 from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
 from ..sequence_tasks.task_files import describe_lack, find_file, hash_each
@@ -226,10 +226,11 @@ def _split_published(data: TaskData, seed: int) -> NotedSplit:
 def _add_clean(
     data: TaskData, name: str, test: tuple[int, ...], fit: Sequence[int]
 ) -> dict[str, tuple[int, ...]]:
-    """The test set, and beside it what of it the fit has no near copy of, if anything is left."""
-    is_near = find_near(
-        [data.examples[index].sequence for index in test],
-        [data.examples[index].sequence for index in fit],
-    )
+    """The test set, and beside it what of it the fit has no near copy of, if anything is left.
+
+    Nor does what is left hold half the 16-mers of a fitted sequence.
+    """
+    tested, fitted = ([data.examples[i].sequence for i in some] for some in (test, fit))
+    is_near = find_near(tested, fitted) | find_holders(tested, fitted)
     clean = tuple(index for index, near in zip(test, is_near, strict=True) if not near)
     return {name: test} | ({f"{name} {NO_NEAR}": clean} if 0 < len(clean) < len(test) else {})

@@ -25,8 +25,9 @@ from ..kmers import MAX_K, encode_kmer_counts
 from ..representations.embed import EmbedConfig, embed_sequences
 from ..scores.bootstrap import BootstrapConfig
 from ..scores.signature import build_signature, describe_bootstrap, hash_settings
+from ..scores.unit_table import TABLE, write_table
 from ..structures.records import find_structures, hash_structures
-from ..task_report import Curve, PairedGain, Score, TaskReport, write_task_report
+from ..task_report import Curve, PairedGain, Score, TaskReport
 from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
 from ..zero_shot.family_members import FamilyMember, choose_members, read_members
 from ..zero_shot.masked_models import (
@@ -45,7 +46,12 @@ from ..zero_shot.neighbours import (
     predict_left_out,
     prepare_points,
 )
-from ..zero_shot.projection import ProjectionName, find_projection_problem, project_points
+from ..zero_shot.projection import (
+    MIN_POINTS,
+    ProjectionName,
+    find_projection_problem,
+    project_points,
+)
 from ..zero_shot.unit_scores import ByFamily, build_gains, build_scores
 
 logger = logging.getLogger(__name__)
@@ -91,10 +97,15 @@ class EmbeddingsConfig:
     def __post_init__(self) -> None:
         if not self.systems or len(set(self.systems)) != len(self.systems):
             raise ValueError(f"systems must name each row once, got {','.join(self.systems)!r}")
-        for name in ("min_family_size", "max_length_nt", "neighbours", "max_map_points"):
+        if self.max_map_points < MIN_POINTS:
+            raise ValueError(
+                f"max_map_points must be {MIN_POINTS} or more, got {self.max_map_points}; "
+                "projection=none draws no map"
+            )
+        for name in ("min_family_size", "max_length_nt", "neighbours"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("max_families", "max_per_family"):
+        for name in ("max_families", "max_per_family", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 1 <= self.kmer_nt <= MAX_K:
@@ -126,7 +137,7 @@ def evaluate_embeddings(
 
     `data` is None for the sample, ArchiveII's folder, or any table with a header, a `sequence` and
     a family (`FAMILY_COLUMNS`), such as Rfam's seeds. Vectors and scores are kept under
-    `out/results`; the report is written to `out` too.
+    `out/results`; values of single RNAs are written to `out/sequences.csv`.
     """
     start = time.monotonic()
     path = find_structures(data)
@@ -149,7 +160,7 @@ def evaluate_embeddings(
     curves: list[Curve] = []
     by_system: dict[str, dict[str, dict[str, list[float]]]] = {}
     costs: dict[str, float] = {}
-    problem = find_projection_problem(config.projection)
+    problem = find_projection_problem(config.projection, len(members))
     if problem:
         logger.warning(problem)
         notes.append(problem)
@@ -189,8 +200,32 @@ def evaluate_embeddings(
         checkpoint=loaded.metadata,
         sources={path.name: hash_structures(path)},
     )
-    write_task_report(report, out)
+    write_table(out / TABLE, _iter_rows(by_system, members))
     return report
+
+
+def _iter_rows(
+    by_system: Mapping[str, Mapping[str, ByFamily]], members: Sequence[FamilyMember]
+) -> Iterator[dict[str, object]]:
+    """Values of single RNAs; an RNA is named by its sequence, for its table may give no other."""
+    places: dict[str, list[FamilyMember]] = defaultdict(list)
+    for member in members:
+        places[member.family].append(member)
+    for system, values in by_system.items():
+        for family, some in places.items():
+            for place, member in enumerate(some):
+                yield {
+                    "system": system,
+                    "regime": name_regime(system),
+                    "part": family,
+                    "id": member.sequence,
+                    **{metric: by_family[family][place] for metric, by_family in values.items()},
+                }
+
+
+def name_regime(system: str) -> str:
+    """How a system's vectors come about, as the table names it."""
+    return "none" if system == KMER else "zero-shot"
 
 
 def count_kmers(sequences: Sequence[str], kmer_nt: int) -> NDArray[np.floating]:
@@ -287,7 +322,7 @@ def _build_system_scores(
             by_family,
             config.bootstrap,
             system=system,
-            regime="none" if system == KMER else "zero-shot",
+            regime=name_regime(system),
             metric=metric,
             is_primary=metric == ACCURACY,
         )
@@ -300,7 +335,7 @@ def _build_system_scores(
         rows.append(
             Score(
                 system=system,
-                regime="none" if system == KMER else "zero-shot",
+                regime=name_regime(system),
                 part=ALL_FAMILIES,
                 metric=metric,
                 value=estimate.mean,

@@ -178,7 +178,8 @@ def _build_fold(
                 eligible.append(index)
             seen.add(sequence)
         # A family of one RNA is fitted on; a family of two or more always has one to validate.
-        share = max(round(config.validation_fraction * len(eligible)), 1) if eligible[1:] else 0
+        share = max(round(config.validation_fraction * len(eligible)), 1)
+        share = min(share, len(eligible) - 1) if eligible else 0
         validation_of[family], train_of[family] = eligible[:share], eligible[share:]
     return Fold(
         part=held_out_family,

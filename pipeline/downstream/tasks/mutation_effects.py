@@ -3,10 +3,12 @@
 Scores are those of `substitution_scores.py`; each row names its convention.
 """
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +20,7 @@ from ....model.jacobian import Predict
 from ....model.weights import LoadedModel
 from ..scores.bootstrap import BootstrapConfig
 from ..scores.signature import build_signature, describe_bootstrap, hash_settings
+from ..scores.unit_table import TABLE, write_table
 from ..structures.records import (
     StructureRecord,
     find_structures,
@@ -25,7 +28,7 @@ from ..structures.records import (
     hash_structures,
     read_structures,
 )
-from ..task_report import PairedGain, Score, TaskReport, write_task_report
+from ..task_report import PairedGain, Score, TaskReport
 from ..zero_shot.assay_scores import (
     MUTATION_COUNT,
     build_assay_gain,
@@ -55,6 +58,7 @@ from ..zero_shot.unit_scores import build_gains, build_scores
 from ..zero_shot.variant_tables import Assay, read_assays
 
 TASK = "mutation-effects"
+VARIANTS = "variants.csv"
 VERSION_OF_NUMBERS = 1
 """Raised when a change of code changes scores: results of an earlier one are not reused."""
 _CHUNK = 256
@@ -97,8 +101,9 @@ class MutationEffectsConfig:
                     f"{name} must be one of conventions={','.join(self.conventions)}, "
                     f"got {getattr(self, name)}"
                 )
-        if self.rnas_per_family < 0:
-            raise ValueError(f"rnas_per_family must not be negative, got {self.rnas_per_family}")
+        for name in ("rnas_per_family", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("pairs_per_rna", "max_length_nt", "max_tokens_per_pack"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -129,6 +134,19 @@ class ExchangedRna(NamedTuple):
     exchanges: tuple[Compensation, ...]
 
 
+class _Rows(NamedTuple):
+    variants: dict[str, NDArray[np.float64]]
+    """A score for each variant of each assay; NaN where there is none."""
+    assays: list[Score]
+    by_metric: dict[str, dict[str, list[float]]]
+    """Values of single RNAs of the compensation check, by metric and family."""
+    compensation: list[Score]
+
+    @property
+    def scores(self) -> list[Score]:
+        return [*self.assays, *self.compensation]
+
+
 def evaluate_mutation_effects(
     data: Path | None,
     loaded: LoadedModel,
@@ -140,7 +158,8 @@ def evaluate_mutation_effects(
     """Score variants under every convention: of known structures, and of `assays` where given.
 
     `data` has the structures (None: the sample), `assays` a table of `variant_tables.py`. Scores
-    are kept under `out/results`; the report is written to `out` too.
+    are kept under `out/results`; values of single RNAs and variants are written to
+    `out/sequences.csv` and `out/variants.csv`.
     """
     start = time.monotonic()
     tables = [] if assays is None else read_assays(assays)
@@ -180,8 +199,48 @@ def evaluate_mutation_effects(
             **({assays.name: hash_file(assays)} if assays is not None else {}),
         },
     )
-    write_task_report(report, out)
+    if rnas:
+        write_table(out / TABLE, _iter_rows(rows, rnas))
+    if tables:
+        write_table(out / VARIANTS, _iter_variants(rows, tables))
     return report
+
+
+def _iter_variants(
+    rows: Mapping[tuple[str, Convention], _Rows], tables: Sequence[Assay]
+) -> Iterator[dict[str, object]]:
+    """Scores of single variants; empty where a convention does not score them."""
+    for (system, convention), one in rows.items():
+        for assay in tables:
+            values = one.variants[assay.name].tolist()
+            for variant, value in zip(assay.variants, values, strict=True):
+                yield {
+                    "system": system,
+                    "convention": convention,
+                    "assay": assay.name,
+                    "variant": variant.name,
+                    "effect": variant.effect,
+                    "score": "" if math.isnan(value) else value,
+                }
+
+
+def _iter_rows(
+    rows: Mapping[tuple[str, Convention], _Rows], rnas: Sequence[ExchangedRna]
+) -> Iterator[dict[str, object]]:
+    """Values of single RNAs, of the compensation check."""
+    for (system, convention), one in rows.items():
+        values = {
+            metric: chain.from_iterable(by_family.values())
+            for metric, by_family in one.by_metric.items()
+        }
+        for rna in rnas:
+            yield {
+                "system": system,
+                "regime": name_regime(convention),
+                "part": rna.record.family,
+                "id": rna.record.id,
+                **{metric: next(some) for metric, some in values.items()},
+            }
 
 
 def choose_rnas(
@@ -203,17 +262,6 @@ def choose_rnas(
             seen.add(record.sequence)
             chosen[record.family].append(ExchangedRna(record, tuple(exchanges)))
     return [rna for family in sorted(chosen) for rna in chosen[family]]
-
-
-class _Rows(NamedTuple):
-    assays: list[Score]
-    by_metric: dict[str, dict[str, list[float]]]
-    """Values of single RNAs of the compensation check, by metric and family."""
-    compensation: list[Score]
-
-    @property
-    def scores(self) -> list[Score]:
-        return [*self.assays, *self.compensation]
 
 
 class _Scorer(NamedTuple):
@@ -285,7 +333,7 @@ def _score_all(scorer: _Scorer, tables: Sequence[Assay], rnas: Sequence[Exchange
                 metric=metric,
                 is_primary=is_primary and not tables,
             )
-    return _Rows(assays, by_metric, compensation)
+    return _Rows(values, assays, by_metric, compensation)
 
 
 def _measure(scorer: _Scorer, rna: ExchangedRna) -> dict[str, float]:
@@ -313,14 +361,15 @@ def _compare(
     for (system, convention), own in rows.items():
         if system != PRETRAINED:
             continue
+        name, other_name = (f"{one} ({name_regime(convention)})" for one in (PRETRAINED, RANDOM))
         gains += build_assay_gain(
-            own.assays, counted, config.bootstrap, system=system, baseline=MUTATION_COUNT
+            own.assays, counted, config.bootstrap, system=name, baseline=MUTATION_COUNT
         )
         theirs = rows.get((RANDOM, convention))
         if theirs is None:
             continue
         gains += build_assay_gain(
-            own.assays, theirs.assays, config.bootstrap, system=system, baseline=RANDOM
+            own.assays, theirs.assays, config.bootstrap, system=name, baseline=other_name
         )
         for metric, by_family in own.by_metric.items():
             if by_family:
@@ -328,8 +377,8 @@ def _compare(
                     by_family,
                     theirs.by_metric[metric],
                     config.bootstrap,
-                    system=system,
-                    baseline=RANDOM,
+                    system=name,
+                    baseline=other_name,
                     metric=metric,
                 )
     return gains

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from ..structure_folds.folds import Benchmark
 from ..structure_folds.structure_config import StructureConfig, build_config
-from ..structures.records import find_in_folder, find_structures, hash_structures
+from ..structures.records import (
+    StructureRecord,
+    find_in_folder,
+    find_structures,
+    hash_structures,
+    spell_out,
+)
 from .intra_family import BPRNA
 from .structure_splits import PRESETS, SplitSet, build_split_folds, read_split_set
 
@@ -43,6 +49,12 @@ def _find_pairs(data: Path) -> list[tuple[Path, Path, str]]:
     return [(first, second, name) for first, second, name in found if first and second]
 
 
+def _list_tested(given: SplitSet) -> list[StructureRecord]:
+    """What has a role to be tested; where nothing has, all."""
+    parts = given.tests.values() or (given.train, given.validation)
+    return [record for part in parts for record in part]
+
+
 def read_out_of_family(
     data: Path | None,
     config: StructureConfig,
@@ -63,13 +75,14 @@ def read_out_of_family(
 
     splits: list[SplitSet] = []
     if tests:
-        source = fit or (data and find_in_folder(data, BPRNA)) or find_structures(data)
+        named = fit and spell_out(fit)
+        source = named or (data and find_in_folder(data, BPRNA)) or find_structures(data)
         fitted = read(source, source.name.partition(".")[0])
-        given: dict[str, list] = {}
-        for name, path in tests.items():
+        given: dict[str, list[StructureRecord]] = {}
+        for name, given_path in tests.items():
+            path = spell_out(given_path)
             one = read(path, name, f"{path.name} ({name})")  # two sets may have one file name
-            parts = one.tests.values() or (one.train, one.validation)
-            given[name] = [record for part in parts for record in part]
+            given[name] = _list_tested(one)
         splits.append(replace(fitted, tests=given))
     elif data is None or fit is not None:
         raise ValueError(
@@ -81,7 +94,7 @@ def read_out_of_family(
     else:
         for first, second, name in _find_pairs(data):
             split = read(first, first.name.partition(".")[0])
-            splits.append(replace(split, tests={name: read(second, name).train}))
+            splits.append(replace(split, tests={name: _list_tested(read(second, name))}))
     records, folds, notes = build_split_folds(splits, config)
     return Benchmark(
         task="out-of-family",

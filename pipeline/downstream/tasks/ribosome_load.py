@@ -18,7 +18,7 @@ from ..fitting.regime_config import RegimeConfig
 from ..fitting.unfreezing import UnfreezingConfig
 from ..sequence_tasks.overlapping import group_overlapping
 from ..sequence_tasks.sequence_metrics import score_regression
-from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
+from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart, list_groups
 from ..sequence_tasks.task_files import (
     describe_lack,
     find_file,
@@ -126,6 +126,7 @@ class RibosomeLoadTask:
                 train=apart.kept,
                 validation=validation,
                 tests=tests,
+                groups=list_groups(examples),
                 notes=(
                     f"UTRs that share {MIN_SHARED_NT} letters in a row are one group",
                     clean.describe("fit and validation", "a test set"),

@@ -18,7 +18,7 @@ from ..baselines import encode_one_hot
 from ..fitting.regime_config import RegimeConfig
 from ..sequence_tasks.overlapping import group_overlapping
 from ..sequence_tasks.sequence_metrics import score_binary
-from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart
+from ..sequence_tasks.splits import NotedSplit, draw_groups, keep_apart, list_groups
 from ..sequence_tasks.task_files import describe_lack, find_file, find_files, hash_each
 from ..task_report import PublishedScore
 from .splice_files import (
@@ -198,6 +198,7 @@ def _split_grouped(
         train=apart.kept,
         validation=validation,
         tests=tests,
+        groups=list_groups(examples),
         notes=(
             GROUPS_NOTE,
             clean.describe("fit and validation", "a test set"),
@@ -230,6 +231,7 @@ def _shorten(data: TaskData, split: Split, parts: Mapping[str, Sequence[int]]) -
         train=apart.kept,
         validation=clean.kept,
         tests=tests,
+        groups=list_groups(examples),
         notes=(
             GROUPS_NOTE,
             clean.describe("validation", "a test set"),

@@ -41,6 +41,8 @@ class Split:
     validation: tuple[int, ...]
     tests: Mapping[str, tuple[int, ...]]
     """Test sets by name: species, published sets, slices; they may overlap one another."""
+    groups: tuple[str, ...] = ()
+    """Group of each example, of all data; empty where the examples' own are all there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

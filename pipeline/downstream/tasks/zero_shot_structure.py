@@ -27,11 +27,12 @@ from ..scores.signature import (
     describe_programs,
     hash_settings,
 )
+from ..scores.unit_table import TABLE, write_table
 from ..scoring import score_pairs
 from ..structure import build_contact_map, rank_pairs
 from ..structures.dot_bracket import write_structure
 from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
-from ..task_report import PairedGain, Score, StructureCase, TaskReport, write_task_report
+from ..task_report import PairedGain, Score, StructureCase, TaskReport
 from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
 from ..zero_shot.contact_folds import ContactFold, build_contact_folds, tune_score
 from ..zero_shot.contact_scores import (
@@ -94,8 +95,9 @@ class ZeroShotStructureConfig:
     def __post_init__(self) -> None:
         if not self.systems or len(set(self.systems)) != len(self.systems):
             raise ValueError(f"systems must name each row once, got {','.join(self.systems)!r}")
-        if self.rnas_per_family < 0:
-            raise ValueError(f"rnas_per_family must not be negative, got {self.rnas_per_family}")
+        for name in ("rnas_per_family", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("max_length_nt", "fit_rnas", "tune_rnas", "max_fit_length_nt"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -131,6 +133,8 @@ class _Run(NamedTuple):
 
 ByMethod = dict[str, list[dict[str, Any]]]
 """One row of metrics an RNA, for each way of reading a model."""
+Results = Mapping[tuple[str, str], Mapping[str, list[dict[str, Any]]]]
+"""Rows by system and way of reading, then by family."""
 
 
 def evaluate_zero_shot_structure(
@@ -138,12 +142,12 @@ def evaluate_zero_shot_structure(
 ) -> TaskReport:
     """Score the RNAs of the sample (None), of ArchiveII's folder or of a structure file.
 
-    Jacobians and finished families are kept under `out/results` and not computed again; the report
-    is written to `out` too.
+    Jacobians and finished families are kept under `out/results` and not computed again; values of
+    single RNAs are written to `out/sequences.csv`.
     """
     start = time.monotonic()
     path = find_structures(data)
-    records = read_structures(path)
+    records = read_structures(path, require_families=True)
     folds, notes = build_contact_folds(
         records,
         rnas_per_family=config.rnas_per_family,
@@ -188,8 +192,23 @@ def evaluate_zero_shot_structure(
         checkpoint=loaded.metadata,
         sources={path.name: hash_structures(path)},
     )
-    write_task_report(report, out)
+    write_table(out / TABLE, _iter_rows(results, records))
     return report
+
+
+def _iter_rows(results: Results, records: Sequence[StructureRecord]) -> Iterator[dict[str, Any]]:
+    for (system, method), by_family in results.items():
+        for family, rows in by_family.items():
+            for row in rows:
+                record = records[row["index"]]
+                yield {
+                    "system": system,
+                    "regime": method,
+                    "part": family,
+                    "id": record.id,
+                    **{metric: row[metric] for metric in METRICS},
+                    "predicted": row["predicted"],
+                }
 
 
 def _describe(record: StructureRecord) -> list[Any]:
@@ -288,10 +307,6 @@ def _score(
     return rows
 
 
-Results = Mapping[tuple[str, str], Mapping[str, list[dict[str, Any]]]]
-"""Rows by system and way of reading, then by family."""
-
-
 def _take(by_family: Mapping[str, list[dict[str, Any]]], metric: str) -> dict[str, list[float]]:
     return {family: [row[metric] for row in rows] for family, rows in by_family.items()}
 
@@ -322,8 +337,8 @@ def _build_all_gains(results: Results, config: ZeroShotStructureConfig) -> Itera
                     _take(own, metric),
                     _take(theirs, metric),
                     config.bootstrap,
-                    system=system,
-                    baseline=baseline,
+                    system=f"{system} ({method})",
+                    baseline=baseline if other_method == "none" else f"{baseline} ({method})",
                     metric=metric,
                 )
 
@@ -338,10 +353,12 @@ def _choose_cases(results: Results, records: Sequence[StructureRecord]) -> Itera
         yield StructureCase(
             id=record.id,
             part=record.family,
+            system=f"{PRETRAINED}, {JACOBIAN}",
             label=label,
             sequence=record.sequence,
             known=write_structure(record.pairs_P2, len(record.sequence)),
             predicted=rows[place]["predicted"],
+            metric="F1 strict",
             f1=rows[place]["F1 strict"],
         )
 

@@ -74,8 +74,9 @@ def build_contact_folds(
                 f"{len(drawn)} RNAs of families other than {family} have at most "
                 f"{max_fit_length_nt} nt: raise max_fit_length_nt"
             )
-        # Where RNAs are few, half of them fit.
-        num_fit = min(fit_rnas, len(drawn) // 2)
+        # Where RNAs are few, they are shared out as asked.
+        num_fit = round(fit_rnas / (fit_rnas + tune_rnas) * len(drawn))
+        num_fit = min(max(num_fit, 1), len(drawn) - 1)
         test = tuple(members[family][: rnas_per_family or None])
         folds.append(ContactFold(family, test, drawn[:num_fit], drawn[num_fit:]))
     notes = [

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 ProjectionName = Literal["t-SNE", "UMAP", "PCA", "none"]
+MIN_POINTS = 3
 _MODULE_OF = {"t-SNE": "sklearn", "UMAP": "umap"}
 _PACKAGE_OF = {"t-SNE": "scikit-learn", "UMAP": "umap-learn"}
 
 
-def find_projection_problem(name: ProjectionName) -> str | None:
+def find_projection_problem(name: ProjectionName, num_points: int) -> str | None:
     """Why the map cannot be drawn here, with the cure; None where it can."""
+    if name != "none" and num_points < MIN_POINTS:
+        return f"no map: it takes {MIN_POINTS} points, there are {num_points}"
     if name in _MODULE_OF and importlib.util.find_spec(_MODULE_OF[name]) is None:
         return (
             f"no {name} map: {_PACKAGE_OF[name]} is not installed; add the extra `maps` "
@@ -28,8 +31,8 @@ def project_points(
 
     The first two principal components begin the t-SNE, so its wide layout means something.
     """
-    if len(points_ND) < 3:
-        raise ValueError(f"a map takes three points, got {len(points_ND)}")
+    if len(points_ND) < MIN_POINTS:
+        raise ValueError(f"a map takes {MIN_POINTS} points, got {len(points_ND)}")
     plane_N2 = _project_linearly(points_ND)
     if name == "t-SNE":
         from sklearn.manifold import TSNE  # type: ignore[import-not-found]

@@ -8,7 +8,7 @@ import pytest
 from openrinalmo.pipeline.downstream.sequence_tasks.near_duplicates import count_leakage
 from openrinalmo.pipeline.downstream.sequence_tasks.splits import NotedSplit
 from openrinalmo.pipeline.downstream.tasks.classification import ClassificationTask
-from support.sequence_tasks import write_classes, write_rfam, write_table
+from support.sequence_tasks import draw_sequence, write_classes, write_rfam, write_table
 from support.shared import SHARED, requires_shared
 
 
@@ -72,6 +72,29 @@ def test_types_are_split_by_sequence_and_by_family(tmp_path):
     assert {data.examples[i].target for i in families.tests["family-disjoint"]} == {0.0, 1.0}
     assert list_families(random.tests["random"]) <= list_families(random.train)
     assert len(tested) == 2
+
+
+def test_what_holds_a_whole_fitted_sequence_is_a_near_copy_too(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = [("rfam_acc", "id", "sequence")]
+    for family in ("RF1", "RF2"):
+        cores = [draw_sequence(generator, 40) for _ in range(40)]
+        rows += [(family, f"{family}/{n}", core) for n, core in enumerate(cores)]
+        rows += [
+            (family, f"{family}/long{n}", draw_sequence(generator, 200) + core)
+            for n, core in enumerate(cores)
+        ]
+        rows += [(family, f"{family}/own{n}", draw_sequence(generator, 90)) for n in range(40)]
+    write_table(tmp_path / "classification" / "riboswitch32_made_up.tsv.xz", rows)
+    task = ClassificationTask("riboswitch32")
+    data = task.read(tmp_path)
+    (split,) = task.split(data, seed=0)
+    fitted = list_letters(data, (*split.train, *split.validation))
+    tested = list_letters(data, split.tests["random"])
+    clean = list_letters(data, split.tests["random without near copies"])
+    holders = [one for one in tested if any(core in one for core in fitted if len(core) == 40)]
+    assert holders
+    assert not set(holders) & set(clean)
 
 
 def test_families_of_ten_are_classes(tmp_path):

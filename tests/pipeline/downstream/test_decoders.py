@@ -17,14 +17,10 @@ from openrinalmo.pipeline.downstream.structure import (
     read_contact_map,
 )
 from support.all_structures import iter_matchings, iter_nested
+from support.pair_probabilities import draw_probabilities
 
 NAMES = get_args(DecoderName)
 SEQUENCE = "GACGUAAGCUUC"
-
-
-def random_probabilities(length, seed):
-    upper = np.triu(np.random.default_rng(seed).random((length, length)), 1)
-    return upper + upper.T
 
 
 def candidates_of(sequence, *, canonical_only=True):
@@ -53,7 +49,7 @@ def test_is_the_best_of_all_structures(name, threshold):
     structures = [tuple(sorted(pairs)) for pairs in enumerate_all(candidates)]
     found = set()
     for seed in range(4):
-        probabilities = random_probabilities(len(SEQUENCE), seed) ** 2
+        probabilities = draw_probabilities(len(SEQUENCE), seed) ** 2
         values = {
             pairs: objective(name, probabilities, candidates, pairs, threshold)
             for pairs in structures
@@ -107,7 +103,7 @@ def test_short_and_unpairable(name, sequence):
 def test_every_precision_gives_a_structure(name, dtype):
     generator = np.random.default_rng(5)
     sequence = "".join(generator.choice(list("ACGUTN"), 50))
-    probabilities = torch.from_numpy(random_probabilities(50, 5) ** 4).to(dtype)
+    probabilities = torch.from_numpy(draw_probabilities(50, 5) ** 4).to(dtype)
     pairs = decode(probabilities, sequence, DecoderConfig(name=name, threshold=0.2))
     assert len(pairs) > 5
     assert len(set(pairs.ravel().tolist())) == pairs.size
@@ -136,7 +132,7 @@ def test_greedy_is_the_published_decoder():
     for seed in range(5):
         generator = np.random.default_rng(seed)
         sequence = "".join(generator.choice(list("ACGU"), 40))
-        probabilities = random_probabilities(40, seed)
+        probabilities = draw_probabilities(40, seed)
         pairs = decode(probabilities, sequence, DecoderConfig(threshold=0.25))
         np.testing.assert_array_equal(
             build_contact_map(pairs, 40), decode_greedy(probabilities, sequence, 0.25)
@@ -152,7 +148,7 @@ def test_a_grid_is_its_thresholds_one_by_one(name, use_energy):
         name = "mea"
     generator = np.random.default_rng(8)
     sequence = "".join(generator.choice(list("ACGU"), 60))
-    probabilities = random_probabilities(60, 8) ** 6
+    probabilities = draw_probabilities(60, 8) ** 6
     config = DecoderConfig(name=name, use_energy=use_energy)
     thresholds = (0.4, 0.05, 0.2)
     grid = decode_grid(probabilities, sequence, config, thresholds)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig
-from openrinalmo.pipeline.downstream.fitting.regimes import RegimeConfig, fit
+from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
+from openrinalmo.pipeline.downstream.fitting.regimes import fit
 from openrinalmo.pipeline.downstream.fitting.unfreezing import UnfreezingConfig
 from support.regimes import CPU, LENGTHS, build_model, squared_error
 

@@ -13,13 +13,13 @@ EXCLUDED = {
     "identity": 0.8,
     "coverage": 0.8,
 }
-TWIN = {"excluded": json.dumps(EXCLUDED)}
+WITHOUT = {"excluded": json.dumps(EXCLUDED)}
 
 
 def test_says_what_the_pretraining_data_was_made_without():
     assert "unknown" in describe_pretraining_data({})
     assert "nothing was left out" in describe_pretraining_data({"excluded": "null"})
-    said = describe_pretraining_data(TWIN)
+    said = describe_pretraining_data(WITHOUT)
     assert said.endswith(
         "made without family 5S_rRNA, family RNase_P_RNA, family Group_I_intron, "
         "what is near archiveii (identity 0.8 over 0.8)"
@@ -27,7 +27,7 @@ def test_says_what_the_pretraining_data_was_made_without():
 
 
 def test_families_are_known_by_rfams_and_archiveiis_names():
-    refuse_seen_families(["5s", "RNaseP", "grp1", "5S_rRNA", "RNase P"], TWIN)
+    refuse_seen_families(["5s", "RNaseP", "grp1", "5S_rRNA", "RNase P"], WITHOUT)
 
 
 def test_an_excluded_label_of_several_parts_is_not_its_parts():
@@ -36,7 +36,7 @@ def test_an_excluded_label_of_several_parts_is_not_its_parts():
         refuse_seen_families(["tRNA"], metadata)
 
 
-@pytest.mark.parametrize("metadata", [{}, {"excluded": "null"}, TWIN])
+@pytest.mark.parametrize("metadata", [{}, {"excluded": "null"}, WITHOUT])
 def test_a_family_that_may_have_been_seen_is_refused_by_name(metadata):
     with pytest.raises(ValueError, match=r"these folds hold out 16s, tRNA: pretrain on"):
         refuse_seen_families(["16s", "tRNA"], metadata)

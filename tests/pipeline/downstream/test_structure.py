@@ -12,28 +12,10 @@ from openrinalmo.pipeline.downstream.structure import (
     rank_pairs,
     read_contact_map,
 )
+from support.published_decoding import decode_as_published
 from support.shared import SHARED, requires_shared
 
 GOLDEN = "parity/upstream_structure.npz"
-
-
-def slow_decode(probabilities, sequence, threshold):
-    """Argmax over the whole matrix, clear both rows and columns, repeat."""
-    length = len(sequence)
-    left = np.zeros((length, length))
-    for i in range(length):
-        for j in range(length):
-            bases = sequence[i].replace("T", "U") + sequence[j].replace("T", "U")
-            is_allowed = bases in {"AU", "UA", "GC", "CG", "GU", "UG"} and abs(i - j) >= 4
-            if is_allowed and probabilities[i, j] > threshold:
-                left[i, j] = probabilities[i, j]
-    decoded = np.zeros((length, length), np.int8)
-    while left.max() > 0:
-        i, j = np.unravel_index(np.argmax(left), left.shape)
-        left[[i, j], :] = 0
-        left[:, [i, j]] = 0
-        decoded[i, j] = decoded[j, i] = 1
-    return decoded
 
 
 def random_case(seed, *, length=30, levels=None):
@@ -69,7 +51,7 @@ def test_equals_the_slow_decoder_at_every_threshold_from_one_pass(seed, levels):
     ranked = rank_pairs(probabilities, sequence, THRESHOLD_GRID[0])
     assert len(ranked.pairs_P2) > 3
     for threshold in (*THRESHOLD_GRID, 0.5, 0.9):
-        slow = slow_decode(probabilities, sequence, threshold)
+        slow = decode_as_published(probabilities, sequence, threshold)
         np.testing.assert_array_equal(decode_greedy(probabilities, sequence, threshold), slow)
         from_grid = build_contact_map(ranked.above(threshold), len(sequence))
         np.testing.assert_array_equal(from_grid, slow)
@@ -79,7 +61,8 @@ def test_equals_the_slow_decoder_where_the_matrix_is_not_symmetric():
     probabilities = np.random.default_rng(9).random((25, 25))
     sequence = "GC" * 12 + "A"
     np.testing.assert_array_equal(
-        decode_greedy(probabilities, sequence, 0.3), slow_decode(probabilities, sequence, 0.3)
+        decode_greedy(probabilities, sequence, 0.3),
+        decode_as_published(probabilities, sequence, 0.3),
     )
 
 

@@ -48,10 +48,12 @@ REPORT = TaskReport(
         StructureCase(
             id="r1",
             part="5s",
+            system="pretrained",
             label="best",
             sequence="GAAAC",
             known="(...)",
             predicted=".....",
+            metric="F1 relaxed",
             f1=0.0,
         ),
     ),

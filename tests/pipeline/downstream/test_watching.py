@@ -240,6 +240,8 @@ def test_what_only_one_checkpoint_can_use_goes_with_it(tmp_path):
 
     def evaluate(checkpoint, names, preset, data, out):
         (out / "toy" / "heads").mkdir(parents=True)
+        (out / "toy" / "fits" / "1f" / "finished").mkdir(parents=True)
+        (out / "toy" / "fits" / "1f" / "finished" / "tensors.safetensors").touch()
         for system in ("pretrained", "random"):
             (out / "toy" / "heads" / f"{system}.123.safetensors").touch()
             (out / "toy" / f"{system}.fit").mkdir()

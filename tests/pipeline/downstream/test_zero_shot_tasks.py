@@ -1,6 +1,7 @@
 """Zero-shot structure, mutation effects, embeddings: from file to report, resume, odd settings."""
 
 import importlib.util
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from openrinalmo.model.weights import load_masked_lm
 from openrinalmo.pipeline.downstream.baselines import find_viennarna
 from openrinalmo.pipeline.downstream.representations.embed import EmbedConfig, embed_sequences
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
-from openrinalmo.pipeline.downstream.task_report import read_task_report
+from openrinalmo.pipeline.downstream.scores.unit_table import read_table
 from openrinalmo.pipeline.downstream.tasks import embeddings, mutation_effects, zero_shot_structure
 from openrinalmo.pipeline.downstream.tasks.embeddings import (
     EmbeddingsConfig,
@@ -107,11 +108,36 @@ def test_structure_scores_every_system_in_every_way(data, loaded, tmp_path):
         ("random encoder", JACOBIAN, METRICS[0]),
         ("letters", "none", METRICS[0]),
     ]
-    gains = {(one.baseline, one.part, one.metric) for one in report.gains}
-    assert ("letters", "mean of families", "AUC") in gains
-    assert ("random encoder", "mean of sequences", "F1 relaxed") in gains
+    gains = [(one.system, one.baseline, one.part, one.metric) for one in report.gains]
+    assert len(set(gains)) == len(gains)
+    own, other = (f"{one} ({PROBE})" for one in ("pretrained", "random encoder"))
+    assert (own, "letters", "mean of families", "AUC") in gains
+    assert (own, other, "mean of sequences", "F1 relaxed") in gains
     assert [case.label for case in report.cases] == ["best", "median", "worst"]
-    assert read_task_report(tmp_path / "out" / "zero-shot-structure.json").scores == report.scores
+    check_table(report, tmp_path / "out" / "sequences.csv")
+
+
+def check_table(report, path):
+    """Every value of a mean of families is the mean of the table's rows."""
+    rows = read_table(path, ("system", "regime", "part", "id"))
+    assert len({(row["system"], row["regime"], row["id"]) for row in rows}) == len(rows)
+    means = [one for one in report.scores if one.part == "mean of families"]
+    assert means
+    for score in means:
+        by_family = defaultdict(list)
+        for row in rows:
+            if (row["system"], row["regime"]) == (score.system, score.regime):
+                by_family[row["part"]].append(float(row[score.metric]))
+        assert np.mean([np.mean(some) for some in by_family.values()]) == pytest.approx(score.value)
+
+
+def test_structure_without_a_family_is_refused(data, loaded, tmp_path):
+    first, *lines = data.read_text().splitlines()
+    blank = lines[-1].split("\t")
+    blank[first.split("\t").index("family")] = ""
+    data.write_text("\n".join([first, *lines[:-1], "\t".join(blank)]) + "\n")
+    with pytest.raises(ValueError, match="family"):
+        evaluate_zero_shot_structure(data, loaded, STRUCTURE, out=tmp_path / "out")
 
 
 def test_structure_goes_on_where_it_stopped(data, loaded, tmp_path, monkeypatch):
@@ -194,7 +220,21 @@ def test_mutation_effects_of_assays_and_of_structures(data, assays, loaded, tmp_
     assert set(epistasis) == {0.5}
     assert any("Assay x: 1 variants insert or delete" in note for note in report.notes)
     assert "Assay y: 1 rows without a measured effect are left out." in report.notes
-    assert read_task_report(tmp_path / "mutation-effects.json").gains == report.gains
+    check_table(report, tmp_path / "sequences.csv")
+    variants = [
+        row
+        for row in read_table(tmp_path / "variants.csv", ())
+        if (row["system"], row["convention"]) == ("pretrained", "wt-fill")
+    ]
+    assert [(row["assay"], row["variant"], row["effect"]) for row in variants] == [
+        *(("x", "A2G", "0.1"), ("x", "C3U", "0.5"), ("x", "A2G,C3U", "0.9")),
+        *(("x", "GACUGAUCA", "-1.0"), ("y", "G1A", "3.0"), ("y", "G1C", "2.0"), ("y", "WT", "5.0")),
+    ]
+    scores = [row["score"] for row in variants]
+    assert scores[3] == ""  # a letter is deleted
+    # Under wt-fill single changes add up, and the wild type is 0.
+    assert float(scores[2]) == pytest.approx(float(scores[0]) + float(scores[1]), abs=1e-6)
+    assert float(scores[6]) == 0
 
 
 def test_mutation_effects_without_assays_and_once_only(data, loaded, tmp_path, monkeypatch):
@@ -246,6 +286,7 @@ def test_embeddings_of_every_system(data, loaded, tmp_path, monkeypatch):
         (system, "scatter", 18) for system in EMBEDDINGS.systems
     ]
     assert sorted(report.curves[0].labels) == sorted(["long", "middle", "short"] * 6)
+    check_table(report, tmp_path / "sequences.csv")
     monkeypatch.setattr(embeddings, "pool_means", refuse)
     assert numbers_of(evaluate_embeddings(data, loaded, EMBEDDINGS, out=tmp_path)) == numbers_of(
         report
@@ -311,6 +352,8 @@ def test_presets_say_their_names(build):
         (EMBEDDINGS, {"kmer_nt": 7}, "kmer_nt must be between 1 and 6, got 7"),
         (EMBEDDINGS, {"neighbours": 0}, "neighbours must be positive, got 0"),
         (EMBEDDINGS, {"max_families": -1}, "max_families must not be negative"),
+        (EMBEDDINGS, {"max_map_points": 2}, "max_map_points must be 3 or more, got 2"),
+        *((some, {"seed": -1}, "seed must not be negative") for some in (STRUCTURE, EFFECTS)),
     ],
 )
 def test_settings_that_are_refused(config, changes, message):

@@ -9,15 +9,11 @@ import pytest
 from openrinalmo.pipeline.downstream.decoders.energy_prior import weigh_against_energy
 from openrinalmo.pipeline.downstream.structure import find_allowed_pairs
 from support.all_structures import iter_nested
+from support.pair_probabilities import draw_probabilities
 
 SEQUENCE = "GGACGAAAGUCC"
 KT = 0.0019871692 * 310.15
 """kcal/mol at 37 degrees; ViennaRNA's gas constant is 1.98717 cal/(mol K)."""
-
-
-def random_probabilities(length, seed=0):
-    upper = np.triu(np.random.default_rng(seed).random((length, length)), 1)
-    return upper + upper.T
 
 
 def marginals_of_all_structures(probabilities, sequence, score_weight):
@@ -45,7 +41,7 @@ def marginals_of_all_structures(probabilities, sequence, score_weight):
 @pytest.mark.parametrize("score_weight", [0.0, 0.5, 1.0])
 def test_equals_the_sum_over_all_structures(score_weight):
     pytest.importorskip("RNA")
-    probabilities = random_probabilities(len(SEQUENCE))
+    probabilities = draw_probabilities(len(SEQUENCE), 0)
     posterior = weigh_against_energy(
         probabilities, find_allowed_pairs(SEQUENCE), SEQUENCE, score_weight=score_weight
     )

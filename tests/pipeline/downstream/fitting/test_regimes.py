@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from openrinalmo.pipeline.downstream.fitting.lora import LoraConfig, find_adapters
-from openrinalmo.pipeline.downstream.fitting.regimes import RegimeConfig, fit, predict
-from openrinalmo.pipeline.downstream.fitting.task_model import TaskModel
+from openrinalmo.pipeline.downstream.fitting.regime_config import RegimeConfig
+from openrinalmo.pipeline.downstream.fitting.regimes import fit
+from openrinalmo.pipeline.downstream.fitting.task_model import TaskModel, predict
 from openrinalmo.pipeline.downstream.fitting.unfreezing import UnfreezingConfig
 from openrinalmo.pipeline.downstream.representations.embed import (
     EmbedConfig,
     Representations,
     embed_sequences,
 )
-from openrinalmo.pipeline.downstream.representations.row_readers import EncoderRows
+from openrinalmo.pipeline.downstream.representations.row_readers import EncoderRows, FrozenRows
 from support.regimes import (
     CPU,
     LENGTHS,
@@ -191,9 +192,9 @@ def test_rows_computed_once_give_the_fit_of_rows_computed_each_time(tmp_path):
             "full", epochs=4, unfreezing=UnfreezingConfig(schedule="ribosome-load", every_epochs=2)
         )
         model = build_model(config, encoder=encoder, representations=representations)
-        assert (model.reader.__class__.__name__ == "FrozenRows") == (representations is not None)
+        assert isinstance(model.reader, FrozenRows) == (representations is not None)
         log = run_fit(model, config, tmp_path, key=key)
-        assert model.reader.__class__.__name__ == "EncoderRows"
+        assert isinstance(model.reader, EncoderRows)
         fitted.append((log.losses, predict(model, EVERYONE, LENGTHS)))
     np.testing.assert_allclose(fitted[0][0], fitted[1][0], rtol=1e-4)
     np.testing.assert_allclose(fitted[0][1], fitted[1][1], atol=1e-4)

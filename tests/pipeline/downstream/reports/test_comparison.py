@@ -1,6 +1,5 @@
 """Two scorecards: equal signatures are subtracted, others named; paired where rows are there."""
 
-import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,17 +12,15 @@ from openrinalmo.pipeline.downstream.reports.comparison import (
     compare_folders,
     compare_reports,
     find_conflicts,
-    name_column,
     read_reports,
 )
 from openrinalmo.pipeline.downstream.reports.comparison_page import format_comparison, format_text
-from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
+from openrinalmo.pipeline.downstream.scores.unit_table import write_table
 from openrinalmo.pipeline.downstream.task_report import write_task_report
 from support.intervals import ends_of
 from support.page_reader import read_page
 from support.task_reports import build_report, build_score
 
-CONFIG = BootstrapConfig(num_resamples=200)
 ENTRY = Path(__file__).resolve().parents[4] / "pipeline" / "compare.py"
 FAMILIES = ("5s", "srp", "tRNA")
 
@@ -47,20 +44,11 @@ def build_pair():
     return first, second
 
 
-def write_sequences(path, values, *, signature=None, column="family"):
-    """`values` are (family, id, strict F1)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        columns = ["system", column, "id", "strict_f1"]
-        writer = csv.writer(file)
-        writer.writerow(columns + (["signature"] if signature else []))
-        for family, name, value in values:
-            writer.writerow(
-                ["pretrained", family, name, value] + ([signature] if signature else [])
-            )
+def pair_nothing(first, second):
+    """No results by sequence."""
 
 
-def build_structure_pair(folder, *, gain=0.1, is_signed=False):
+def build_structure_pair(folder, *, gain=0.1, column="strict_f1", level="0.95"):
     """Two scorecard folders of the same RNAs; returns rows of A and B."""
     draws = np.random.default_rng(0)
     values = [(f, f"{f}-{n}", float(draws.uniform(0.2, 0.6))) for f in FAMILIES for n in range(9)]
@@ -70,7 +58,7 @@ def build_structure_pair(folder, *, gain=0.1, is_signed=False):
         parts = {f: np.mean(v) for f, v in by_family.items()}
         parts["mean of families"] = np.mean(list(parts.values()))
         parts["mean of sequences"] = np.mean([v for *_, v in rows])
-        signature = f"benchmark:toy|seed:0|ckpt:{name}"
+        signature = f"benchmark:toy|seed:0|bs:200@{level},seed0|ckpt:{name}"
         report = build_report(
             *(
                 build_score(float(value), part=part, metric="F1 strict", is_primary="mean" in part)
@@ -80,14 +68,16 @@ def build_structure_pair(folder, *, gain=0.1, is_signed=False):
             signature=signature,
         )
         write_task_report(report, folder / name)
-        path = folder / name / ("sequences.csv" if is_signed else "toy/sequences.csv")
-        column = "part" if is_signed else "family"
-        write_sequences(path, rows, signature=signature if is_signed else None, column=column)
+        about = {"system": "pretrained", "signature": signature}
+        write_table(
+            folder / name / "toy" / "sequences.csv",
+            (about | {"part": family, "id": one, column: value} for family, one, value in rows),
+        )
     return values, moved
 
 
 def test_equal_but_for_the_checkpoint():
-    task = compare_reports(*build_pair(), config=CONFIG)
+    task = compare_reports(*build_pair(), pair_nothing)
     assert task.conflicts == ()
     assert [round(one.difference, 9) for one in task.scores] == [0.15, 0.0]
     assert (task.num_only_first, task.num_only_second) == (1, 0)
@@ -110,7 +100,7 @@ def test_equal_but_for_the_checkpoint():
 )
 def test_other_differences_are_named_and_nothing_subtracted(changed, conflict):
     first, second = build_pair()
-    task = compare_reports(first, replace(second, signature=changed), config=CONFIG)
+    task = compare_reports(first, replace(second, signature=changed), pair_nothing)
     assert conflict in task.conflicts
     text = format_text([task], [])
     assert "+0.150" not in text
@@ -160,7 +150,7 @@ def test_another_version_of_a_program_greys_its_row_alone():
     second = replace(
         second, scores=moved, signature=second.signature + "|programs:ViennaRNA=viennarna 2.8;New=1"
     )
-    task = compare_reports(first, second, config=CONFIG)
+    task = compare_reports(first, second, pair_nothing)
     assert task.conflicts == ()
     assert [one.conflict for one in task.scores] == ["", "viennarna 2.7 and viennarna 2.8"]
     html = format_comparison([task], ("A", "B"), [])
@@ -171,10 +161,10 @@ def test_another_version_of_a_program_greys_its_row_alone():
     assert "Task toy, ViennaRNA: not comparable, viennarna 2.7 and viennarna 2.8" in text
 
 
-@pytest.mark.parametrize("is_signed", [True, False])
-def test_paired_where_there_are_rows(tmp_path, is_signed):
-    values, moved = build_structure_pair(tmp_path, is_signed=is_signed)
-    ((task,), notes) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+@pytest.mark.parametrize("column", ["strict_f1", "F1 strict"])
+def test_paired_where_there_are_rows(tmp_path, column):
+    values, moved = build_structure_pair(tmp_path, column=column)
+    ((task,), notes) = compare_folders(tmp_path / "a", tmp_path / "b", {})
     assert notes == ["A is unnamed weights", "B is unnamed weights"]
     by_part = {one.first.part: one for one in task.scores}
     for part in ("5s", "mean of sequences"):
@@ -203,10 +193,10 @@ def test_not_paired_on_other_sequences_or_other_means(tmp_path):
     path = tmp_path / "b" / "toy" / "sequences.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", {})
     assert all(one.paired is None for one in task.scores)
     path.write_text("".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",0.0\n"]))
-    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", {})
     paired = {one.first.part for one in task.scores if one.paired}
     assert paired == {"5s", "srp"}  # the others' rows no longer give their means
 
@@ -214,16 +204,16 @@ def test_not_paired_on_other_sequences_or_other_means(tmp_path):
 def test_rows_without_a_name_are_refused(tmp_path):
     build_structure_pair(tmp_path)
     path = tmp_path / "b" / "toy" / "sequences.csv"
-    path.write_text(path.read_text().replace("system,family,id", "system,group,id"))
+    path.write_text(path.read_text().replace(",part,id", ",group,id"))
     with pytest.raises(ValueError, match=r"sequences\.csv has no column part"):
-        compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+        compare_folders(tmp_path / "a", tmp_path / "b", {})
 
 
 def test_rows_of_another_report_are_not_taken(tmp_path):
-    build_structure_pair(tmp_path, is_signed=True)
-    path = tmp_path / "b" / "sequences.csv"
+    build_structure_pair(tmp_path)
+    path = tmp_path / "b" / "toy" / "sequences.csv"
     path.write_text(path.read_text().replace("ckpt:b", "ckpt:c"))
-    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", CONFIG)
+    ((task,), _) = compare_folders(tmp_path / "a", tmp_path / "b", {})
     assert all(one.paired is None for one in task.scores)
 
 
@@ -244,12 +234,15 @@ def test_reports_of_a_folder(tmp_path):
         read_reports(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("metric", "column"),
-    [("F1 strict", "strict_f1"), ("recall relaxed", "relaxed_recall"), ("AUC", "_auc")],
-)
-def test_columns(metric, column):
-    assert name_column(metric) == column
+def test_intervals_are_of_the_level_that_is_signed(tmp_path):
+    widths = []
+    for level in ("0.95", "0.5"):
+        folder = tmp_path / level
+        build_structure_pair(folder, level=level)
+        ((task,), _) = compare_folders(folder / "a", folder / "b", {})
+        low, high = ends_of(next(one.paired for one in task.scores if one.paired))
+        widths.append(high - low)
+    assert widths[1] < 0.6 * widths[0]
 
 
 def test_the_entry(tmp_path):

@@ -36,7 +36,13 @@ def test_everything_on_one_page():
     for expected in (
         *("Secondary structure, inter-family", "Mean ribosome loading", report.signature),
         *("515 RNAs of the fit are copies", "fit.peak_lr", "83.2 s", "20.6 min", "3.82 GiB"),
-        *("Paired gains", "Reliability", "Precision against recall", "worst: rna-310", "120000"),
+        *(
+            "Paired gains",
+            "Reliability",
+            "Precision against recall",
+            "worst of pretrained: rna-310",
+            "120000",
+        ),
         *("3 published numbers have no counterpart", "RiNALMo 650 M", "fine-tuned on the other"),
     ):
         assert expected in words, expected
@@ -95,10 +101,12 @@ def test_every_text_is_escaped():
             StructureCase(
                 id=EVIL,
                 part=EVIL,
+                system="pretrained",
                 label=EVIL,
                 sequence="G<>&C",
                 known="(...)",
                 predicted=".....",
+                metric="F1 relaxed",
                 f1=0.0,
             ),
         ),
@@ -144,7 +152,15 @@ def test_every_text_is_escaped():
         build_report(
             cases=(
                 StructureCase(
-                    id="e", part="p", label="worst", sequence="", known="", predicted="", f1=0.0
+                    id="e",
+                    part="p",
+                    system="a",
+                    label="worst",
+                    sequence="",
+                    known="",
+                    predicted="",
+                    metric="F1 strict",
+                    f1=0.0,
                 ),
             )
         ),

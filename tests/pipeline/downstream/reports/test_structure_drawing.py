@@ -23,10 +23,12 @@ def build_case(known, predicted=None, sequence=None):
     return StructureCase(
         id="r1",
         part="p",
+        system="pretrained",
         label="best",
         sequence=sequence or ("ACGU" * len(known))[: len(known)],
         known=known,
         predicted=known if predicted is None else predicted,
+        metric="F1 relaxed",
         f1=0.5,
     )
 

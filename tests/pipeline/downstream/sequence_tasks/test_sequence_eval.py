@@ -17,11 +17,16 @@ from openrinalmo.pipeline.downstream.representations.embed import (
 )
 from openrinalmo.pipeline.downstream.representations.row_readers import FrozenRows
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
-from openrinalmo.pipeline.downstream.sequence_tasks import sequence_eval, sequence_sources
+from openrinalmo.pipeline.downstream.sequence_tasks import (
+    sequence_eval,
+    sequence_fit,
+    sequence_sources,
+)
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_config import (
     PRESETS,
     SequenceConfig,
     build_sequence_config,
+    refuse_idle,
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_eval import evaluate_sequence_task
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_report import (
@@ -224,6 +229,29 @@ def test_the_encoder_may_train_and_the_checkpoint_stays_as_it_was(tmp_path, chec
     assert any("only a draw: 12 of" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(("choose", "times"), [("last", 0), ("best-validation", 2)])
+def test_what_is_validated_is_predicted_only_where_a_choice_is_made(
+    tmp_path, checkpoint, monkeypatch, choose, times
+):
+    task, predicted = ClassificationTask("nrc13"), []
+    data = write_classes(tmp_path / "data")
+    (split,) = task.split(task.read(data), seed=0)
+
+    def spy(model, indices, *arguments, **settings):
+        predicted.append(tuple(indices))
+        return predict(model, indices, *arguments, **settings)
+
+    monkeypatch.setattr(sequence_fit, "predict", spy)
+    config = build_config(
+        systems=("pretrained",),
+        regimes=("frozen",),
+        head_fit=dataclasses.replace(BRIEF, choose=choose),
+    )
+    evaluate_sequence_task(task, checkpoint, config, data=data, out=tmp_path / "out")
+    assert predicted.count(split.validation) == times
+    assert predicted[times:] == list(split.tests.values())
+
+
 def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     config = build_config(systems=("k-mer", "one-hot"))
     task = SpliceTask("acceptor")
@@ -243,7 +271,7 @@ def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     assert not theirs.gains
     assert ours.signature != theirs.signature
     assert "|precision:fp32|bs:" in ours.signature
-    assert "|numbers:2|" in ours.signature
+    assert "|numbers:3|" in ours.signature
     (name,) = (name for name in ours.sources if name.startswith("human_arabidopsis"))
     assert ours.sources[name] == hash_file(next((tmp_path / "ours").rglob(name)))
     # Of a draw nothing is published.
@@ -252,6 +280,39 @@ def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
         task, checkpoint, fewer, data=tmp_path / "theirs", out=tmp_path / "out"
     )
     assert not drawn.published
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["lora_fit.peak_lr=0.1"], r"lora_fit decides nothing without lora in regimes=linear"),
+        (["regimes=lora", "lora_fit.lora.rank=4", "full_fit.epochs=3"], "full_fit decides nothing"),
+        (["regimes=full", "full_fit.lora.rank=4"], r"full_fit\.lora decides nothing there"),
+        (["systems=pretrained", "head_fit.epochs=3", "regimes=linear"], "head_fit decides nothing"),
+        (["systems=pretrained", "kmer_nt=3"], "kmer_nt decides nothing without k-mer in systems"),
+        (["seed=-1"], "seed must not be negative, got -1"),
+    ],
+)
+def test_settings_that_decide_nothing_are_refused(settings, message):
+    usual = build_sequence_config("quick", SpliceTask.published_fit)
+    with pytest.raises(ValueError, match=message):
+        refuse_idle(apply_overrides(usual, settings), usual)
+
+
+def test_a_signature_does_not_say_which_regimes_were_run(tmp_path, checkpoint):
+    data = write_rfam(tmp_path / "data")
+    task = ClassificationTask("rfam-type")
+    signatures = {
+        evaluate_sequence_task(
+            *(task, checkpoint, build_config(**changes)), data=data, out=tmp_path / "out"
+        ).signature
+        for changes in (
+            {"systems": ("pretrained",), "regimes": ("linear",)},
+            {"systems": ("k-mer",), "regimes": ("linear",)},
+            {"systems": ("pretrained",), "regimes": ("linear", "frozen")},
+        )
+    }
+    assert len(signatures) == 1
 
 
 @pytest.mark.parametrize(

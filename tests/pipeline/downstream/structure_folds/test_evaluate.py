@@ -39,16 +39,6 @@ from support.families import build_lines, build_toy_config, write_checkpoint, wr
 GRADUAL = UnfreezingConfig(schedule="structure", every_epochs=1)
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
-    return load_checkpoint(write_checkpoint(tmp_path / "run"))
-
-
-@pytest.fixture
-def data(tmp_path):
-    return write_structures(tmp_path / "toy_3.tsv", build_lines())
-
-
 def run(data, checkpoint, config, out, only=()):
     return evaluate_benchmark(read_benchmark(data, config, only), checkpoint, config, out=out)
 

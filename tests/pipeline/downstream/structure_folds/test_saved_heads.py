@@ -24,19 +24,9 @@ from openrinalmo.pipeline.downstream.structure_folds.saved_heads import (
 from openrinalmo.pipeline.downstream.structure_folds.structure_config import FitConfig
 from openrinalmo.pipeline.downstream.structures.dot_bracket import build_dot_bracket
 from openrinalmo.pipeline.downstream.tasks.families import read_benchmark
-from support.families import build_lines, build_toy_config, write_checkpoint, write_structures
+from support.families import build_toy_config, write_checkpoint
 
 CONFIG = build_toy_config(systems=("pretrained",))
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    return load_checkpoint(write_checkpoint(tmp_path / "run"))
-
-
-@pytest.fixture
-def data(tmp_path):
-    return write_structures(tmp_path / "toy_3.tsv", build_lines())
 
 
 @pytest.fixture

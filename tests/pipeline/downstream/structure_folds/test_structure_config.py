@@ -95,9 +95,32 @@ def test_a_schedule_that_the_epochs_cut_short_is_refused():
         "unfreezing.every_epochs=1",
         "precision=bf16",
         "validate_every_epochs=2",
+        "lr_schedule=constant final_lr_ratio=0.5",
     ],
 )
 def test_settings_that_decide_nothing_are_refused(setting):
-    path = setting.replace(".", "=").partition("=")[0]
+    settings = setting.split()
+    path = settings[-1].replace(".", "=").partition("=")[0]
     with pytest.raises(ValueError, match=rf"regime\.{path} decides nothing .*regime=frozen"):
+        apply_structure_settings(StructureConfig(), [f"regime.{one}" for one in settings])
+
+
+@pytest.mark.parametrize("name", ["every_epochs=2", "lr_ratio=0.5"])
+def test_a_schedule_of_all_has_no_stages(name):
+    whole = ["regime.regime=full", "regime.unfreezing.schedule=all"]
+    assert apply_structure_settings(StructureConfig(), whole).regime.unfreezing.schedule == "all"
+    with pytest.raises(ValueError, match=rf"unfreezing\.{name.partition('=')[0]} decides nothing"):
+        apply_structure_settings(StructureConfig(), [*whole, f"regime.unfreezing.{name}"])
+
+
+@pytest.mark.parametrize("setting", ["peak_lr=nan", "save_every_seconds=-5", "max_grad_norm=nan"])
+def test_numbers_that_are_none_are_refused(setting):
+    name = setting.partition("=")[0]
+    with pytest.raises(ValueError, match=rf"regime\.{name} must"):
         apply_structure_settings(StructureConfig(), [f"regime.{setting}"])
+
+
+@pytest.mark.parametrize("name", ["seed", "bootstrap.seed"])
+def test_negative_seeds_are_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} must not be negative, got -1"):
+        apply_structure_settings(StructureConfig(), [f"{name}=-1"])

@@ -177,6 +177,11 @@ def test_folds_share_no_sequence_between_scored_and_fitted():
     assert "1 RNAs of more than 50 nt, 1 without a pair" in notes[1]
     assert "1 repeated" in notes[1]
     assert build_contact_folds(records, **list_settings(max_length_nt=50))[0] == folds
+    unequal, _ = build_contact_folds(
+        records, **list_settings(max_length_nt=50, fit_rnas=90, tune_rnas=30)
+    )
+    assert {len(fold.tune) for fold in unequal} == {2}  # a quarter of seven to nine
+    assert all(len(fold.fit) > 4 for fold in unequal)
     few, _ = build_contact_folds(records, **list_settings(max_length_nt=50, rnas_per_family=2))
     assert [few_.test for few_ in few] == [fold.test[:2] for fold in folds]
 

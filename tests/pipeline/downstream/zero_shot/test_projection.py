@@ -57,7 +57,7 @@ def test_principal_components_are_those_of_the_covariance():
 def test_degenerate_points():
     assert project_points(np.ones((4, 3)), "PCA", seed=0).tolist() == [[0, 0]] * 4
     assert project_points(np.arange(4.0)[:, None], "PCA", seed=0)[:, 1].tolist() == [0] * 4
-    with pytest.raises(ValueError, match="three points, got 2"):
+    with pytest.raises(ValueError, match="takes 3 points, got 2"):
         project_points(np.ones((2, 3)), "PCA", seed=0)
     with pytest.raises(ValueError, match="t-SNE, UMAP or PCA"):
         project_points(np.ones((4, 3)), "none", seed=0)
@@ -65,7 +65,8 @@ def test_degenerate_points():
 
 def test_missing_library_is_named_with_the_cure(monkeypatch):
     monkeypatch.setattr(projection.importlib.util, "find_spec", lambda name: None)
-    assert "umap-learn is not installed" in (find_projection_problem("UMAP") or "")
-    assert "projection=PCA" in (find_projection_problem("t-SNE") or "")
-    assert find_projection_problem("PCA") is None
-    assert find_projection_problem("none") is None
+    assert "umap-learn is not installed" in (find_projection_problem("UMAP", 9) or "")
+    assert "projection=PCA" in (find_projection_problem("t-SNE", 9) or "")
+    assert find_projection_problem("PCA", 9) is None
+    assert find_projection_problem("none", 2) is None
+    assert "there are 2" in (find_projection_problem("PCA", 2) or "")
