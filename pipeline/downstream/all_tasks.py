@@ -23,14 +23,14 @@ from .structure_folds.structure_report import build_structure_report
 from .structures.records import describe_structures_lack
 from .task_report import TaskReport, read_task_report, write_task_report
 from .tasks.classification import ClassificationTask
-from .tasks.embeddings import build_embeddings_config, evaluate_embeddings
+from .tasks.embeddings import evaluate_embeddings
 from .tasks.families import build_families_config, read_benchmark
 from .tasks.intra_family import (
     build_intra_family_config,
     describe_intra_family_lack,
     read_intra_family,
 )
-from .tasks.mutation_effects import build_mutation_effects_config, evaluate_mutation_effects
+from .tasks.mutation_effects import evaluate_mutation_effects
 from .tasks.out_of_family import (
     build_out_of_family_config,
     describe_out_of_family_lack,
@@ -38,11 +38,14 @@ from .tasks.out_of_family import (
 )
 from .tasks.ribosome_load import RibosomeLoadTask
 from .tasks.splice import SpliceTask
-from .tasks.zero_shot_structure import (
-    build_zero_shot_structure_config,
-    evaluate_zero_shot_structure,
-)
+from .tasks.zero_shot_structure import evaluate_zero_shot_structure
 from .zero_shot.family_members import describe_members_lack
+from .zero_shot.zero_shot_settings import (
+    EFFECT_PRESETS,
+    EMBEDDING_PRESETS,
+    STRUCTURE_PRESETS,
+    choose_preset,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -203,20 +206,20 @@ def _evaluate_sequences(name: str, request: Request) -> TaskReport:
 
 
 def _evaluate_zero_shot_structure(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_zero_shot_structure_config(request.preset), request.settings)
+    config = apply_overrides(choose_preset(STRUCTURE_PRESETS, request.preset), request.settings)
     out = request.out / name
     return evaluate_zero_shot_structure(request.data, request.loaded, config, out=out)
 
 
 def _evaluate_mutation_effects(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_mutation_effects_config(request.preset), request.settings)
+    config = apply_overrides(choose_preset(EFFECT_PRESETS, request.preset), request.settings)
     return evaluate_mutation_effects(
         request.data, request.loaded, config, out=request.out / name, assays=request.assays
     )
 
 
 def _evaluate_embeddings(name: str, request: Request) -> TaskReport:
-    config = apply_overrides(build_embeddings_config(request.preset), request.settings)
+    config = apply_overrides(choose_preset(EMBEDDING_PRESETS, request.preset), request.settings)
     return evaluate_embeddings(request.data, request.loaded, config, out=request.out / name)
 
 

@@ -16,7 +16,8 @@ class Score:
     system: str
     """`pretrained`, `random encoder`, `one-hot`, `k-mer`, `ViennaRNA`, …"""
     regime: str
-    """`frozen`, `linear`, `lora`, `full`, `zero-shot`; `none` where nothing is fitted."""
+    """`frozen`, `linear`, `lora`, `full`; `zero-shot: …`, a way of reading; `attention probe`;
+    `none` where there is no model."""
     part: str
     """A fold, a test set, a species, a slice, or a mean over them, as the table names it."""
     metric: str

@@ -1,4 +1,4 @@
-"""A decoder's threshold, chosen on validation RNAs of other families and kept beside the weights.
+"""A decoder's threshold, chosen on validation RNAs and kept beside the weights.
 
 Shape suffixes: L nucleotides of one RNA, P predicted pairs, T target pairs, N thresholds.
 """
@@ -57,7 +57,7 @@ class DecodingRule:
     grid: tuple[float, ...]
     """Thresholds that were tried."""
     families: tuple[str, ...]
-    """Families of the validation RNAs: a held-out family is not among them."""
+    """Families of the validation RNAs."""
     num_validation: int
     tuned_on: str
     """Hash of the sorted ids of the validation RNAs, 16 hex digits."""

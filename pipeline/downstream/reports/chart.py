@@ -20,7 +20,7 @@ COLOURS = {
     "squarna": "#f0e442",
     "squarna-fast": "#8c7a00",
 }
-"""Okabe and Ito's palette: apart for every kind of colour vision."""
+"""Okabe and Ito's palette, which is apart for every kind of colour vision, and shades beside it."""
 
 BAR, GAP, LEFT, TOP, PANEL_HEIGHT, PANEL_STEP = 13, 16, 48, 62, 200, 290
 """Pixels: width of a bar, space between groups, margins, height of a panel, panel to panel."""

@@ -30,7 +30,7 @@ class EmbedConfig:
     max_tokens_per_pack: int = 8192
     """Budget of one forward pass; a longer RNA is a pack of its own."""
     dtype: Literal["float16", "float32"] = "float32"
-    """What is held: float16 halves memory (650 M parameters, ArchiveII: 2 GB, not 4)."""
+    """What is held: float16 halves the file (650 M parameters, ArchiveII: 2 GB, not 4)."""
 
     def __post_init__(self) -> None:
         if self.max_tokens_per_pack < 1:

@@ -25,7 +25,7 @@ class Predictions:
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    """Of each, what is resampled whole; empty where single sequences are."""
+    """Of each, what it is resampled with; empty where it is alone."""
     targets_N: NDArray[np.float64]
     outputs_NO: NDArray[np.float32]
     """As the task scores them; of classes 1 for the predicted one and 0 for others."""
@@ -34,13 +34,14 @@ class Predictions:
 def name_held_groups(data: TaskData, split: Split, part: str) -> list[str] | None:
     """Group of each sequence of a test set, where whole groups were held out of the fit.
 
-    Those of one family or gene are right or wrong together. None where no two share a group, and
-    where the fit knows some of the groups.
+    Those of one family or gene are right or wrong together; empty where a sequence is alone. None
+    where no two share a group, and where the fit knows some of the groups.
     """
     groups = split.groups or [example.group for example in data.examples]
-    names = [groups[index] or f" {index}" for index in split.tests[part]]  # no group: its own
+    names = [groups[index] for index in split.tests[part]]
+    named = [name for name in names if name]
     fitted = {groups[index] for index in (*split.train, *split.validation)}
-    return None if len(set(names)) == len(names) or fitted & set(names) else names
+    return None if len(set(named)) == len(named) or fitted & set(named) else names
 
 
 def write_predictions(

@@ -107,10 +107,11 @@ class ScoredPart:
 
     @classmethod
     def build(cls, targets_N: NDArray[np.float64], groups: Sequence[str] | None) -> "ScoredPart":
-        """Of targets, and the name of each one's group where groups are resampled."""
+        """Of targets, and the name of each one's group where groups are resampled; empty: alone."""
         if groups is None:
             return cls(targets_N=targets_N)
-        return cls(targets_N=targets_N, groups_N=np.unique(groups, return_inverse=True)[1])
+        names = [name or f" {place}" for place, name in enumerate(groups)]
+        return cls(targets_N=targets_N, groups_N=np.unique(names, return_inverse=True)[1])
 
     @property
     def num_units(self) -> int:

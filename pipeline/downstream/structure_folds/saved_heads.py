@@ -35,7 +35,7 @@ class HeadFacts:
     """What a head is: all of it has to agree with the fold it is used on."""
 
     system: str
-    """What its rows are from: `pretrained`, `random`, `one-hot`."""
+    """What its rows are from: `pretrained`, `random`, `one-hot`, `k-mer`."""
     encoder: str
     """sha256 of the weights, or what else the rows depend on."""
     regime: Regime

@@ -1,7 +1,7 @@
 """The one interface of tasks on whole sequences: data, splits, head, loss, metric.
 
 A new task is one file that implements `SequenceTask` and one test. Base-pair tasks, whose targets
-are structures and whose baselines fold, have their own driver (`evaluate.py`).
+are structures and whose baselines fold, have their own driver (`structure_folds/evaluate.py`).
 
 Shape suffixes: T tokens of a pack, `<cls>` and `<eos>` included, N sequences in it, D embed_dim,
 O outputs of the head.

@@ -8,33 +8,38 @@ Shape suffixes: L letters of one RNA.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ....model.contacts import compute_auc, compute_precision
 from ....model.weights import LoadedModel
 from ..baselines import find_viennarna
-from ..scores.bootstrap import BootstrapConfig
-from ..scores.signature import (
-    build_signature,
-    describe_bootstrap,
-    describe_programs,
-    hash_settings,
-)
+from ..scores.signature import describe_programs
 from ..scores.unit_table import TABLE, write_table
-from ..scoring import score_pairs
 from ..structure import build_contact_map, rank_pairs
-from ..structures.dot_bracket import write_structure
 from ..structures.records import StructureRecord, find_structures, hash_structures, read_structures
-from ..task_report import PairedGain, Score, StructureCase, TaskReport
+from ..task_report import TaskReport
 from ..zero_shot.cached_results import load_or_compute, load_or_compute_array
 from ..zero_shot.contact_folds import ContactFold, build_contact_folds, tune_score
+from ..zero_shot.contact_report import (
+    BEST_MAP,
+    JACOBIAN,
+    NOTES,
+    PROBE,
+    WITHOUT_MODEL,
+    Results,
+    Row,
+    build_contact_gains,
+    build_contact_scores,
+    choose_contact_cases,
+    iter_contact_rows,
+    score_contacts,
+)
 from ..zero_shot.contact_scores import (
     Scores,
     compute_attention_features,
@@ -45,83 +50,21 @@ from ..zero_shot.contact_scores import (
     standardise,
 )
 from ..zero_shot.masked_models import (
-    PRETRAINED,
-    DeviceName,
     MaskedSystem,
     build_masked_systems,
     build_predict,
     choose_device,
 )
-from ..zero_shot.unit_scores import build_gains, build_scores
+from ..zero_shot.zero_shot_settings import ZeroShotStructureConfig
+from ..zero_shot.zero_shot_signature import build_zero_shot_signature, describe_source
 
 TASK = "zero-shot-structure"
 VERSION_OF_NUMBERS = 1
 """Raised when a change of code changes scores: results of an earlier one are not reused."""
-JACOBIAN, BEST_MAP, PROBE = "zero-shot: Jacobian", "zero-shot: one map", "attention probe"
 LETTERS, VIENNARNA = "letters", "ViennaRNA"
-METRICS = ("precision at N", "AUC", "F1 strict", "F1 relaxed")
-NOTES = (
-    f"`{JACOBIAN}` uses no label but for the threshold of F1; `{BEST_MAP}` chooses one "
-    f"attention map and `{PROBE}` fits a logistic regression on RNAs of other families.",
-    "precision at N: share of known pairs among the N best scored, N being their number.",
-)
 
-SystemName = Literal["pretrained", "random encoder", "letters", "ViennaRNA"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ZeroShotStructureConfig:
-    """One evaluation: every system's pair scores on RNAs of every family."""
-
-    preset: str = "full"
-    systems: tuple[SystemName, ...] = ("pretrained", "random encoder", "letters", "ViennaRNA")
-    rnas_per_family: int = 100
-    """RNAs of each family that are scored, drawn by `seed`; 0 takes all."""
-    max_length_nt: int = 512
-    """Longer RNAs are left out: a Jacobian takes three passes a letter."""
-    fit_rnas: int = 20
-    """RNAs of other families that the attention probe is fitted to and the one map is chosen on."""
-    tune_rnas: int = 20
-    """Further RNAs of other families that the threshold is tuned on."""
-    max_fit_length_nt: int = 200
-    """Longer RNAs neither fit nor tune."""
-    max_tokens_per_pack: int = 8192
-    """Budget of one forward pass of the Jacobian."""
-    seed: int = 0
-    """Decides the draw of RNAs, and the weights of the random encoder."""
-    device: DeviceName = "auto"
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-
-    def __post_init__(self) -> None:
-        if not self.systems or len(set(self.systems)) != len(self.systems):
-            raise ValueError(f"systems must name each row once, got {','.join(self.systems)!r}")
-        for name in ("rnas_per_family", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("max_length_nt", "fit_rnas", "tune_rnas", "max_fit_length_nt"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-
-PRESETS = {
-    "quick": ZeroShotStructureConfig(
-        preset="quick",
-        rnas_per_family=4,
-        max_length_nt=150,
-        fit_rnas=8,
-        tune_rnas=8,
-        max_fit_length_nt=150,
-    ),
-    "budget": ZeroShotStructureConfig(preset="budget", rnas_per_family=20, max_length_nt=250),
-    "full": ZeroShotStructureConfig(),
-}
-
-
-def build_zero_shot_structure_config(preset: str) -> ZeroShotStructureConfig:
-    """Settings of a named preset."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
-    return PRESETS[preset]
+ByMethod = dict[str, list[Row]]
+"""One row an RNA, for each way of reading a model."""
 
 
 class _Run(NamedTuple):
@@ -129,12 +72,6 @@ class _Run(NamedTuple):
     config: ZeroShotStructureConfig
     device: torch.device
     results: Path
-
-
-ByMethod = dict[str, list[dict[str, Any]]]
-"""One row of metrics an RNA, for each way of reading a model."""
-Results = Mapping[tuple[str, str], Mapping[str, list[dict[str, Any]]]]
-"""Rows by system and way of reading, then by family."""
 
 
 def evaluate_zero_shot_structure(
@@ -157,9 +94,40 @@ def evaluate_zero_shot_structure(
         max_fit_length_nt=config.max_fit_length_nt,
         seed=config.seed,
     )
-    device = choose_device(config.device)
-    run = _Run(records, config, device, out / "results")
-    results: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    run = _Run(records, config, choose_device(config.device), out / "results")
+    results, costs = _score_families(run, folds, loaded)
+    costs["seconds"] = time.monotonic() - start
+    own_facts = {
+        "data": describe_source(path, is_sample=data is None),
+        "rnas": f"{sum(len(fold.test) for fold in folds)}of{len(records)}",
+        "threshold": "other-families-relaxed-f1",
+        "decoder": "greedy",
+        **describe_programs(_list_programs(config)),
+    }
+    report = TaskReport(
+        task=TASK,
+        title="Zero-shot structure: attention and the categorical Jacobian",
+        signature=build_zero_shot_signature(
+            TASK, own_facts, config=config, loaded=loaded, numbers=VERSION_OF_NUMBERS
+        ),
+        scores=tuple(build_contact_scores(results, config.bootstrap)),
+        gains=tuple(build_contact_gains(results, config.bootstrap)),
+        notes=(*notes, *NOTES),
+        cases=tuple(choose_contact_cases(results, records)),
+        costs=costs,
+        settings=asdict(config),
+        checkpoint=loaded.metadata,
+        sources={path.name: hash_structures(path)},
+    )
+    write_table(out / TABLE, iter_contact_rows(results, records))
+    return report
+
+
+def _score_families(
+    run: _Run, folds: Sequence[ContactFold], loaded: LoadedModel
+) -> tuple[Results, dict[str, float]]:
+    """Rows of every system, those that are kept not computed again, and the seconds each took."""
+    results: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(dict)
     costs: dict[str, float] = {}
     for name, identity, score_fold in _build_scorers(run, loaded):
         began = time.monotonic()
@@ -168,7 +136,7 @@ def evaluate_zero_shot_structure(
                 "version": VERSION_OF_NUMBERS,
                 "identity": identity,
                 "rnas": [
-                    [_describe(records[index]) for index in part]
+                    [_describe(run.records[index]) for index in part]
                     for part in (fold.test, fold.fit, fold.tune)
                 ],
             }
@@ -178,37 +146,7 @@ def evaluate_zero_shot_structure(
             for method, rows in by_method.items():
                 results[name, method][fold.family] = rows
         costs[f"{name}, seconds"] = time.monotonic() - began
-    costs["seconds"] = time.monotonic() - start
-    report = TaskReport(
-        task=TASK,
-        title="Zero-shot structure: attention and the categorical Jacobian",
-        signature=_build_signature(path, data, records, folds, config, loaded),
-        scores=tuple(_build_all_scores(results, config)),
-        gains=tuple(_build_all_gains(results, config)),
-        notes=(*notes, *NOTES),
-        cases=tuple(_choose_cases(results, records)),
-        costs=costs,
-        settings=asdict(config),
-        checkpoint=loaded.metadata,
-        sources={path.name: hash_structures(path)},
-    )
-    write_table(out / TABLE, _iter_rows(results, records))
-    return report
-
-
-def _iter_rows(results: Results, records: Sequence[StructureRecord]) -> Iterator[dict[str, Any]]:
-    for (system, method), by_family in results.items():
-        for family, rows in by_family.items():
-            for row in rows:
-                record = records[row["index"]]
-                yield {
-                    "system": system,
-                    "regime": method,
-                    "part": family,
-                    "id": record.id,
-                    **{metric: row[metric] for metric in METRICS},
-                    "predicted": row["predicted"],
-                }
+    return results, costs
 
 
 def _describe(record: StructureRecord) -> list[Any]:
@@ -228,14 +166,14 @@ def _build_scorers(
             system = models[name]
             yield name, system.identity, lambda fold, s=system: _score_model(run, s, fold)
         elif name == LETTERS:
-            yield name, {"letters": 1}, lambda fold: {"none": _score(run, fold, score_stems)}
+            yield name, {"letters": 1}, lambda fold: {WITHOUT_MODEL: _score(run, fold, score_stems)}
         elif (viennarna := find_viennarna()) is not None:
 
             def fold_one(sequence: str, module: Any = viennarna) -> Scores:
                 return compute_pair_probabilities(module, sequence)
 
             identity: dict[str, object] = {"viennarna": viennarna.__version__}
-            yield name, identity, lambda fold: {"none": _score(run, fold, fold_one)}
+            yield name, identity, lambda fold: {WITHOUT_MODEL: _score(run, fold, fold_one)}
 
 
 def _score_model(run: _Run, system: MaskedSystem, fold: ContactFold) -> ByMethod:
@@ -274,123 +212,17 @@ def _score_model(run: _Run, system: MaskedSystem, fold: ContactFold) -> ByMethod
     }
 
 
-def _score(
-    run: _Run, fold: ContactFold, read_scores: Callable[[str], Scores]
-) -> list[dict[str, Any]]:
+def _score(run: _Run, fold: ContactFold, read_scores: Callable[[str], Scores]) -> list[Row]:
     """Tune a threshold on the RNAs of other families, then score those of the family."""
     tune = [run.records[index] for index in fold.tune]
     ranked = [rank_pairs(read_scores(one.sequence), one.sequence, -np.inf) for one in tune]
     threshold = tune_score(ranked, [one.pairs_P2 for one in tune])
-    rows: list[dict[str, Any]] = []
-    for index in fold.test:
-        record = run.records[index]
-        scores_LL = read_scores(record.sequence)
-        found_P2 = rank_pairs(scores_LL, record.sequence, threshold).pairs_P2
-        is_paired_LL = torch.from_numpy(build_contact_map(record.pairs_P2, len(scores_LL)) > 0)
-        scores = torch.from_numpy(scores_LL)
-        strict, relaxed = (
-            score_pairs(record.pairs_P2, found_P2, relaxed=relaxed).f1 for relaxed in (False, True)
+    return [
+        score_contacts(
+            index, run.records[index], read_scores(run.records[index].sequence), threshold
         )
-        values = (
-            compute_precision(scores, is_paired_LL),
-            compute_auc(scores, is_paired_LL),
-            strict,
-            relaxed,
-        )
-        rows.append(
-            {
-                "index": index,
-                "predicted": write_structure(found_P2, len(record.sequence)),
-                **dict(zip(METRICS, values, strict=True)),
-            }
-        )
-    return rows
-
-
-def _take(by_family: Mapping[str, list[dict[str, Any]]], metric: str) -> dict[str, list[float]]:
-    return {family: [row[metric] for row in rows] for family, rows in by_family.items()}
-
-
-def _build_all_scores(results: Results, config: ZeroShotStructureConfig) -> Iterator[Score]:
-    for (system, method), by_family in results.items():
-        for metric in METRICS:
-            yield from build_scores(
-                _take(by_family, metric),
-                config.bootstrap,
-                system=system,
-                regime=method,
-                metric=metric,
-                is_primary=metric == METRICS[0] and method in (JACOBIAN, "none"),
-            )
-
-
-def _build_all_gains(results: Results, config: ZeroShotStructureConfig) -> Iterator[PairedGain]:
-    """The pretrained model less each other row: read in the same way, or without a model."""
-    for (system, method), own in results.items():
-        if system != PRETRAINED:
-            continue
-        for (baseline, other_method), theirs in results.items():
-            if baseline == PRETRAINED or other_method not in (method, "none"):
-                continue
-            for metric in METRICS:
-                yield from build_gains(
-                    _take(own, metric),
-                    _take(theirs, metric),
-                    config.bootstrap,
-                    system=f"{system} ({method})",
-                    baseline=baseline if other_method == "none" else f"{baseline} ({method})",
-                    metric=metric,
-                )
-
-
-def _choose_cases(results: Results, records: Sequence[StructureRecord]) -> Iterator[StructureCase]:
-    """Best, median and worst RNA of the pretrained model's Jacobian."""
-    by_family = results.get((PRETRAINED, JACOBIAN), {})
-    rows = sorted((row for rows in by_family.values() for row in rows), key=_order_of_row)
-    chosen = {"best": -1, "median": len(rows) // 2, "worst": 0}
-    for label, place in chosen.items() if len(rows) > 2 else ():
-        record = records[rows[place]["index"]]
-        yield StructureCase(
-            id=record.id,
-            part=record.family,
-            system=f"{PRETRAINED}, {JACOBIAN}",
-            label=label,
-            sequence=record.sequence,
-            known=write_structure(record.pairs_P2, len(record.sequence)),
-            predicted=rows[place]["predicted"],
-            metric="F1 strict",
-            f1=rows[place]["F1 strict"],
-        )
-
-
-def _order_of_row(row: Mapping[str, Any]) -> tuple[float, int]:
-    return row["F1 strict"], row["index"]
-
-
-def _build_signature(
-    path: Path,
-    data: Path | None,
-    records: Sequence[StructureRecord],
-    folds: Sequence[ContactFold],
-    config: ZeroShotStructureConfig,
-    loaded: LoadedModel,
-) -> str:
-    name = "sample" if data is None else path.name.partition(".")[0].lower()
-    return build_signature(
-        {
-            "task": TASK,
-            "data": f"{name}-{hash_structures(path)[:8]}",
-            "rnas": f"{sum(len(fold.test) for fold in folds)}of{len(records)}",
-            "threshold": "other-families-relaxed-f1",
-            "decoder": "greedy",
-            **describe_programs(_list_programs(config)),
-            "config": hash_settings(asdict(config)),
-            **describe_bootstrap(config.bootstrap),
-            "seed": config.seed,
-            "ckpt": loaded.metadata["sha256"][:8],
-            "numbers": VERSION_OF_NUMBERS,
-        }
-    )
+        for index in fold.test
+    ]
 
 
 def _list_programs(config: ZeroShotStructureConfig) -> dict[str, str]:

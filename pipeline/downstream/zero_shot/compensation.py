@@ -3,6 +3,8 @@
 A check of mutation effects that takes known structures and no assay.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +37,39 @@ class Compensation(NamedTuple):
 
     pair: Quartet
     decoy: Quartet
+
+
+class ExchangedRna(NamedTuple):
+    """An RNA with a known structure, and what is exchanged in it."""
+
+    record: StructureRecord
+    exchanges: tuple[Compensation, ...]
+
+
+def choose_rnas(
+    records: Sequence[StructureRecord],
+    *,
+    rnas_per_family: int,
+    pairs_per_rna: int,
+    max_length_nt: int,
+    seed: int,
+) -> list[ExchangedRna]:
+    """RNAs of each family, in order of family, with their exchanges; those without one are out.
+
+    Pure. An RNA's exchanges come from the seed and its place in the file; sequences are distinct.
+    """
+    chosen: dict[str, list[ExchangedRna]] = defaultdict(list)
+    seen: set[str] = set()
+    for index in np.random.default_rng(seed).permutation(len(records)).tolist():
+        record = records[index]
+        is_full = rnas_per_family and len(chosen[record.family]) >= rnas_per_family
+        if is_full or len(record.sequence) > max_length_nt or record.sequence in seen:
+            continue
+        generator = np.random.default_rng([seed, index])
+        if exchanges := draw_compensations(record, pairs_per_rna, generator):
+            seen.add(record.sequence)
+            chosen[record.family].append(ExchangedRna(record, tuple(exchanges)))
+    return [rna for family in sorted(chosen) for rna in chosen[family]]
 
 
 def draw_compensations(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scores.bootstrap import BootstrapConfig, Estimate
+from ..scores.bootstrap import BootstrapConfig, Estimate, iter_resamples
 
 Points = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -194,11 +194,9 @@ def estimate_agreement(
     interval is moved by the value less the resamples' mean.
     """
     value = compute(left_N, right_N)
-    generator = np.random.default_rng(config.seed)
-    resampled = np.empty(config.num_resamples)
-    for row in range(config.num_resamples):
-        drawn = generator.integers(len(left_N), size=len(left_N))
-        resampled[row] = compute(left_N[drawn], right_N[drawn])
+    resampled = np.array(
+        [compute(left_N[drawn], right_N[drawn]) for drawn in iter_resamples(len(left_N), config)]
+    )
     tail = (1 - config.level) / 2
     low, high = np.quantile(resampled - resampled.mean() + value, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))

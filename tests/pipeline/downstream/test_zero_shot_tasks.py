@@ -12,27 +12,28 @@ from openrinalmo.pipeline.downstream.baselines import find_viennarna
 from openrinalmo.pipeline.downstream.representations.embed import EmbedConfig, embed_sequences
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.scores.unit_table import read_table
-from openrinalmo.pipeline.downstream.tasks import embeddings, mutation_effects, zero_shot_structure
-from openrinalmo.pipeline.downstream.tasks.embeddings import (
-    EmbeddingsConfig,
-    build_embeddings_config,
-    evaluate_embeddings,
-)
-from openrinalmo.pipeline.downstream.tasks.mutation_effects import (
-    MutationEffectsConfig,
-    build_mutation_effects_config,
-    evaluate_mutation_effects,
-)
-from openrinalmo.pipeline.downstream.tasks.zero_shot_structure import (
+from openrinalmo.pipeline.downstream.tasks import mutation_effects, zero_shot_structure
+from openrinalmo.pipeline.downstream.tasks.embeddings import evaluate_embeddings
+from openrinalmo.pipeline.downstream.tasks.mutation_effects import evaluate_mutation_effects
+from openrinalmo.pipeline.downstream.tasks.zero_shot_structure import evaluate_zero_shot_structure
+from openrinalmo.pipeline.downstream.zero_shot import rna_vectors
+from openrinalmo.pipeline.downstream.zero_shot.contact_report import (
     BEST_MAP,
     JACOBIAN,
     METRICS,
     PROBE,
-    ZeroShotStructureConfig,
-    build_zero_shot_structure_config,
-    evaluate_zero_shot_structure,
 )
+from openrinalmo.pipeline.downstream.zero_shot.masked_models import choose_device
 from openrinalmo.pipeline.downstream.zero_shot.substitution_scores import CONVENTIONS
+from openrinalmo.pipeline.downstream.zero_shot.zero_shot_settings import (
+    EFFECT_PRESETS,
+    EMBEDDING_PRESETS,
+    STRUCTURE_PRESETS,
+    EmbeddingsConfig,
+    MutationEffectsConfig,
+    ZeroShotStructureConfig,
+    choose_preset,
+)
 from support.families import build_lines, write_checkpoint, write_structures
 
 BOOTSTRAP = BootstrapConfig(num_resamples=20)
@@ -287,7 +288,7 @@ def test_embeddings_of_every_system(data, loaded, tmp_path, monkeypatch):
     ]
     assert sorted(report.curves[0].labels) == sorted(["long", "middle", "short"] * 6)
     check_table(report, tmp_path / "sequences.csv")
-    monkeypatch.setattr(embeddings, "pool_means", refuse)
+    monkeypatch.setattr(rna_vectors, "pool_means", refuse)
     assert numbers_of(evaluate_embeddings(data, loaded, EMBEDDINGS, out=tmp_path)) == numbers_of(
         report
     )
@@ -295,8 +296,8 @@ def test_embeddings_of_every_system(data, loaded, tmp_path, monkeypatch):
 
 def test_embeddings_are_means_over_letters_alone_or_packed(loaded):
     sequences = ["GACU", "A", "GGGAAACCCUUU"]
-    device = embeddings.choose_device("cpu")
-    packed = embeddings.pool_means(loaded.model.encoder, sequences, EmbedConfig(), device=device)
+    device = choose_device("cpu")
+    packed = rna_vectors.pool_means(loaded.model.encoder, sequences, EmbedConfig(), device=device)
     for row, sequence in zip(packed, sequences, strict=True):
         alone = embed_sequences(loaded.model.encoder, [sequence], EmbedConfig(), device=device)
         np.testing.assert_allclose(row, alone.mean(0), atol=1e-6)
@@ -322,22 +323,12 @@ def test_a_map_of_fewer_points_holds_every_family(data, loaded, tmp_path):
     assert sorted(curve.labels) == ["long", "long", "middle", "middle", "short", "short"]
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        build_zero_shot_structure_config,
-        build_mutation_effects_config,
-        build_embeddings_config,
-    ],
-)
-def test_presets_say_their_names(build):
-    assert [build(name).preset for name in ("quick", "budget", "full")] == [
-        "quick",
-        "budget",
-        "full",
-    ]
+@pytest.mark.parametrize("presets", [STRUCTURE_PRESETS, EFFECT_PRESETS, EMBEDDING_PRESETS])
+def test_presets_say_their_names(presets):
+    names = ["quick", "budget", "full"]
+    assert [choose_preset(presets, name).preset for name in names] == list(presets) == names
     with pytest.raises(ValueError, match="quick, budget, full; got 'fast'"):
-        build("fast")
+        choose_preset(presets, "fast")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +353,7 @@ def test_settings_that_are_refused(config, changes, message):
 
 
 def test_kmers_of_one_size_are_counted():
-    counted = embeddings.count_kmers(["ACGUACG", "AC", "NNNN", ""], 3)
+    counted = rna_vectors.count_kmers(["ACGUACG", "AC", "NNNN", ""], 3)
     assert counted.shape == (4, 64)
     place = {"ACG": 0 * 16 + 1 * 4 + 2, "CGU": 16 + 2 * 4 + 3, "GUA": 2 * 16 + 3 * 4, "UAC": 49}
     assert {name: counted[0, at] for name, at in place.items()} == pytest.approx(

@@ -28,8 +28,8 @@ def test_what_was_held_out_whole_is_resampled_whole():
     ]
     data = TaskData(name="toy", sources={}, examples=examples)
 
-    def read(train, *test):
-        split = Split(name="s", train=train, validation=(), tests={"t": test})
+    def read(train, *test, found=()):
+        split = Split(name="s", train=train, validation=(), tests={"t": test}, groups=found)
         return ScoredPart.read(data, split, "t")
 
     held_out = read((0, 1), 2, 3, 4, 5)
@@ -39,6 +39,8 @@ def test_what_was_held_out_whole_is_resampled_whole():
     known = read((0,), 1, 3, 4)  # the fit has a member of the scored group
     assert (known.num_units, known.unit) == (3, "sequences")
     assert read((0,), 2, 3, 5).unit == "sequences"  # no two of one group
+    overlapping = read((0, 1), 2, 3, 5, found=("a", "a", "x", "x", "", ""))
+    assert (overlapping.num_units, overlapping.unit) == (2, "groups")  # as the split found them
 
 
 def test_intervals_are_those_of_one_metric_alone():
