@@ -91,6 +91,15 @@ def draw_bars(bars: Sequence[Bar], axis: Axis, name: str) -> str:
     return "\n".join([*lines, _line(zero, 2, zero, height - 18, "soft"), "</svg>"])
 
 
+def shorten_label(label: str) -> str:
+    """A label that fits; of a system in several regimes the regime stays: it tells bars apart."""
+    system, comma, regime = label.replace("zero-shot: ", "").partition(", ")
+    too_many = len(system) + len(comma) + len(regime) - _LABEL_LETTERS
+    if too_many > 0:
+        system = system[: max(len(system) - too_many - 1, 1)] + "…"
+    return system + comma + regime
+
+
 def draw_curves(curves: Sequence[Curve], *, x_name: str, y_name: str, has_diagonal: bool) -> str:
     """Curves of several systems over zero to one; points as large as what they stand for."""
     lines = [open_svg(_TOP + _PLOT_HEIGHT + 36, f"{y_name} against {x_name}")]
@@ -113,9 +122,7 @@ def draw_curves(curves: Sequence[Curve], *, x_name: str, y_name: str, has_diagon
 
 
 def _draw_bar(bar: Bar, axis: Axis, *, zero: float, y: float) -> Iterator[str]:
-    label = bar.label
-    if len(label) > _LABEL_LETTERS:
-        label = label[: _LABEL_LETTERS - 1] + "…"
+    label = shorten_label(bar.label)
     colour = "soft" if bar.is_published else "text"
     yield _text(_LEFT - 7, y + 10, label, "end", colour=colour, title=bar.label)
     if not math.isfinite(bar.value):

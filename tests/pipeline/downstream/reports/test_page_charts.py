@@ -13,6 +13,7 @@ from openrinalmo.pipeline.downstream.reports.page_charts import (
     build_axis,
     draw_bars,
     draw_curves,
+    shorten_label,
 )
 from openrinalmo.pipeline.downstream.reports.page_html import LIGHT
 from openrinalmo.pipeline.downstream.reports.page_map import MAP_COLOURS, draw_map, list_families
@@ -35,6 +36,20 @@ def test_every_system_has_a_colour_of_its_own_and_a_place():
     assert BY_SYSTEM.keys() == LABELS.keys()
     assert len(set(BY_SYSTEM.values())) == len(LABELS)
     assert sort_systems(["letters", *reversed(LABELS.values())]) == [*LABELS.values(), "letters"]
+
+
+@pytest.mark.parametrize(
+    ("label", "short"),
+    [
+        ("ViennaRNA", "ViennaRNA"),
+        ("EternaFold (LinearPartition)", "EternaFold (LinearP…"),
+        ("pretrained, zero-shot: Jacobian", "pretrained, Jacobian"),
+        ("random encoder, zero-shot: match-fill", "random …, match-fill"),
+        ("pretrained, zero-shot: pseudo-likelihood", "p…, pseudo-likelihood"),
+    ],
+)
+def test_labels_that_are_cut_keep_what_tells_them_apart(label, short):
+    assert shorten_label(label) == short
 
 
 @pytest.mark.parametrize(
