@@ -105,6 +105,11 @@ def split_at_random(split: SplitSet, fraction: float, *, seed: int) -> SplitSet:
         num_test = max(round(fraction * len(sequences)), 1) if len(sequences) > 1 else 0
         for place, number in enumerate(order):
             (test if place < num_test else train).extend(members[family][sequences[number]])
+    if not test:
+        raise ValueError(
+            f"no family of {split.name} has two distinct sequences, one to fit on and one to test: "
+            "give more RNAs, or a partition"
+        )
     return SplitSet(name=split.name, train=train, validation=(), tests={"test": test})
 
 

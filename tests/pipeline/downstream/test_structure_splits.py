@@ -89,6 +89,13 @@ def test_without_partitions_no_sequence_is_on_both_sides(tmp_path):
     assert ids_of(again, again.folds[0].test) != ids_of(benchmark, benchmark.folds[0].test)
 
 
+def test_a_set_of_one_sequence_has_none_to_test(tmp_path):
+    lines = [(name, "x", "GGGGAAAACCCC", "((((....))))") for name in ("a", "b")]
+    path = write_structures(tmp_path / "mine.tsv", lines)
+    with pytest.raises(ValueError, match="no family of mine has two distinct sequences"):
+        read_intra_family(path, build_toy_config())
+
+
 def test_lengths_limits_and_a_missing_validation_part(tmp_path):
     fit = write_structures(tmp_path / "fit.tsv", build_lines(per_family=10))
     test = write_structures(
