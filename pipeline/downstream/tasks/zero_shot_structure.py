@@ -59,7 +59,7 @@ from ..zero_shot.zero_shot_settings import ZeroShotStructureConfig
 from ..zero_shot.zero_shot_signature import build_zero_shot_signature, describe_source
 
 TASK = "zero-shot-structure"
-VERSION_OF_NUMBERS = 1
+VERSION_OF_NUMBERS = 2
 """Raised when a change of code changes scores: results of an earlier one are not reused."""
 LETTERS, VIENNARNA = "letters", "ViennaRNA"
 
