@@ -230,6 +230,10 @@ def test_a_data_folder_gives_both_published_pairs(tmp_path):
     given = {"archive": tmp_path / "structure/rivas_TestSetA.tsv"}
     mine = read_out_of_family(tmp_path, build_toy_config(), tests=given)
     assert ids_of(mine, mine.folds[0].train) == ids_of(benchmark, first.train)
+    # What its own column calls a test set is the test set.
+    write_partitioned(tmp_path / "structure/rivas_TestSetA.tsv", {"test": 3})
+    again = read_out_of_family(tmp_path, build_toy_config())
+    assert len(again.folds[1].test) == 3
 
 
 def test_what_cannot_be_split_is_refused(tmp_path):

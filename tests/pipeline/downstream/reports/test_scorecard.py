@@ -171,6 +171,7 @@ def test_files_agree_with_each_other(card, tmp_path):
     markdown = files["families.md"].read_text()
     assert "![F1 of each part](families.svg)" in markdown
     assert markdown.count("| tRNA |") == 2
+    assert markdown.count("| 5S &amp; co |") == 2  # a family's name is no markup
 
 
 def test_one_number_has_one_interval_in_all_files(card, tmp_path):
@@ -196,6 +197,12 @@ def test_one_number_has_one_interval_in_all_files(card, tmp_path):
     ):
         one = gains[part]
         assert (one.gain, one.low, one.high) == pytest.approx(estimate)
+
+
+def test_the_level_is_not_rounded(card):
+    bootstrap = replace(card.config.bootstrap, level=0.999)
+    precise = replace(card, config=replace(card.config, bootstrap=bootstrap))
+    assert "the 99.9 % bootstrap interval" in format_text(precise)
 
 
 def test_small_thresholds_are_whole(card):
