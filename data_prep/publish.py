@@ -13,6 +13,7 @@ from .composition import TypeWeights, describe_composition
 from .engine import LOCAL_ENGINE, Engine
 from .merged import publish_merged
 from .products import load_product, open_records
+from .shard_writer import write_shards
 from .shards import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -25,7 +26,6 @@ from .shards import (
     open_split,
     read_manifest,
     write_manifest,
-    write_shards,
 )
 
 BLOCK_NT = 1 << 20  # `bincount` widens its input to eight bytes a letter

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from openrinalmo.data_prep.shard_writer import write_shards
 from openrinalmo.data_prep.shards import (
     SHARDS_FOLDER,
     hash_file,
@@ -12,7 +13,6 @@ from openrinalmo.data_prep.shards import (
     open_split,
     read_manifest,
     verify_shards,
-    write_shards,
 )
 from support.tiny_data import take_rows, write_tiny_data
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from openrinalmo.data_prep.shard_writer import write_shards
 from openrinalmo.data_prep.shards import (
     FORMAT_VERSION,
     SHARD_SCHEMA,
     SPLITS,
     gather,
     write_manifest,
-    write_shards,
 )
 
 TinyRecord = tuple[str, str, str]

@@ -97,15 +97,14 @@ class RegimeConfig:
     def list_idle(self) -> list[str]:
         """Settings that are not the defaults and that nothing of this fit reads."""
         usual = RegimeConfig()
+        has_no_stages = self.regime == "full" and self.unfreezing.schedule == "all"
         is_idle = {
             "lora": self.regime != "lora" and self.lora != usual.lora,
             "unfreezing": self.regime != "full" and self.unfreezing != usual.unfreezing,
-            **{
-                f"unfreezing.{name}": self.regime == "full"
-                and self.unfreezing.schedule == "all"
-                and getattr(self.unfreezing, name) != getattr(usual.unfreezing, name)
-                for name in ("every_epochs", "lr_ratio")
-            },
+            "unfreezing.every_epochs": has_no_stages
+            and self.unfreezing.every_epochs != usual.unfreezing.every_epochs,
+            "unfreezing.lr_ratio": has_no_stages
+            and self.unfreezing.lr_ratio != usual.unfreezing.lr_ratio,
             "precision": not self.trains_encoder and self.precision != usual.precision,
             "final_lr_ratio": self.lr_schedule == "constant"
             and self.final_lr_ratio != usual.final_lr_ratio,

@@ -71,6 +71,8 @@ def _pair_values(
     mine, theirs = (list(chain(*values.values())) for values in (seconds, firsts))
     if not mine or not all(map(math.isfinite, (*mine, *theirs))):
         return None  # the part is no mean of rows
+    if mine == theirs:
+        return None  # a system that the checkpoint left as it was
     about = {"names": NAMES, "part": first.part, "metric": first.metric}
     if first.part == MEAN_OF_FAMILIES:
         gain = build_family_gain(seconds, firsts, config, **about)

@@ -8,7 +8,7 @@ Shape suffixes: N sequences, F features, C outputs.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..tasks.task import Kind
+
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 """Of half the squared weights, beside a mean loss; the strongest is fitted first."""
 MAX_ITERATIONS = 200
-
-Kind = Literal["binary", "multiclass", "regression"]
 
 
 class LinearMap(NamedTuple):

@@ -6,17 +6,15 @@ Shape suffixes: N sequences, O outputs.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scores.unit_table import TABLE, read_table, write_table
-from ..tasks.task import Split, TaskData
+from ..tasks.task import Kind, Split, TaskData
 from .sequence_runs import SequenceRun
 
 COLUMNS = ("system", "regime", "part", "id", "group", "target", "predicted")
-Kind = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..devices import DeviceName
 from ..fitting.regime_config import Regime, RegimeConfig
 from ..kmers import MAX_K
 from ..representations.embed import EmbedConfig
@@ -37,7 +38,7 @@ class SequenceConfig:
     """k-mers of 1 to so many nucleotides are counted."""
     seed: int = 0
     """Decides splits, draws, first weights of heads and the random encoder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where encoder and head run; auto is a GPU where there is one."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     head_fit: RegimeConfig = field(default_factory=_build_head_fit)

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ..devices import choose_device
 from ..fitting.regime_config import Regime, describe_regime
 from ..representations.embed import Checkpoint
 from ..representations.held_folder import hold_folder
 from ..structure_folds.fold_results import build_key
 from ..task_report import TaskReport
 from ..tasks.task import Split, TaskData
-from ..zero_shot.masked_models import choose_device
 from .predictions import write_predictions
 from .sequence_config import SequenceConfig, SequenceSystem, choose_fit
 from .sequence_fit import EvaluatedTask

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ....model.encoder import Encoder
 from ....model.weights import build_random_twin
 from ..baselines import FOLDER_SYSTEMS, encode_one_hot
+from ..devices import choose_device
 from ..kmers import encode_kmer_windows
 from ..representations.embed import Checkpoint
 from ..representations.held_folder import hold_folder
@@ -24,7 +25,7 @@ from ..representations.representation_files import write_representations
 from ..structures.records import StructureRecord
 from .fold_results import FoldResult, build_key, load_fold_result, save_fold_result
 from .folds import Benchmark, hash_records
-from .plans import VERSION_OF_NUMBERS, Plan, Planner, choose_device
+from .plans import VERSION_OF_NUMBERS, Plan, Planner
 from .run_fold import FITS, FoldJob, list_fold_results, run_folds
 from .structure_config import StructureConfig, SystemName
 
@@ -50,7 +51,7 @@ def evaluate_benchmark(
     `heads`, a file or a folder of them, serve the pretrained encoder instead of new fits; one of
     another fold is refused.
     """
-    device = choose_device(config)
+    device = choose_device(config.device)
     out.mkdir(parents=True, exist_ok=True)
     planner = Planner(benchmark=benchmark, checkpoint=checkpoint, config=config, out=out)
     plans = [plan for system in config.systems for plan in planner.plan(system, heads)]

@@ -9,6 +9,7 @@ import torch
 
 from ..baselines import FOLDER_SYSTEMS, find_folder
 from ..decoders.energy_prior import import_viennarna
+from ..devices import choose_device
 from ..fitting.regime_config import Regime, describe_regime
 from ..representations.embed import Checkpoint
 from ..structures.records import hash_file
@@ -23,20 +24,11 @@ are not reused."""
 ENCODERS = ("pretrained", "random")
 
 
-def choose_device(config: StructureConfig) -> torch.device:
-    """The device the config asks for; auto is a GPU where there is one."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda but torch sees no GPU; set device=cpu")
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
-
-
 def choose_precision(config: StructureConfig) -> str:
     """What the encoder computes in, with `auto` resolved; one that does not train is in fp32."""
     if not config.regime.trains_encoder:
         return "fp32"
-    dtype = config.regime.choose_dtype(choose_device(config))
+    dtype = config.regime.choose_dtype(choose_device(config.device))
     return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 

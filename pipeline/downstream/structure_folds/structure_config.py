@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...overrides import apply_overrides
+from ..devices import DeviceName
 from ..fitting.regime_config import RegimeConfig
 from ..fitting.unfreezing import UnfreezingConfig
 from ..representations.embed import EmbedConfig
@@ -98,7 +99,7 @@ class StructureConfig:
     workers: int = 0
     """Processes that run folds, one thread each; 0 takes one per core, of encoders that train as
     many as fit into 8 GiB. A GPU has always one."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where encoder and head run; auto is a GPU where there is one."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     fit: FitConfig = field(default_factory=FitConfig)

@@ -31,7 +31,7 @@ from .classification_files import (
     read_riboswitches,
     read_sample,
 )
-from .task import Example, Split, TaskData
+from .task import Example, Kind, Split, TaskData
 
 Source = Literal["sample", "nrc13", "riboswitch32", "rfam-family", "rfam-type"]
 
@@ -72,7 +72,7 @@ class ClassificationTask:
     on one where the tested families are not in the fit.
     """
 
-    kind: Literal["binary", "multiclass", "regression"] = "multiclass"
+    kind: Kind = "multiclass"
     reads: Literal["cls", "tokens"] = "cls"
     primary_metric = "accuracy"
     published: tuple[PublishedScore, ...] = ()

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ....model.jacobian import Predict
 from ....model.weights import LoadedModel
+from ..devices import choose_device
 from ..scores.unit_table import TABLE, write_table
 from ..structures.records import find_structures, hash_file, hash_structures, read_structures
 from ..task_report import TaskReport
@@ -33,7 +34,6 @@ from ..zero_shot.masked_models import (
     MaskedSystem,
     build_masked_systems,
     build_predict,
-    choose_device,
 )
 from ..zero_shot.substitution_scores import Convention, score_variants
 from ..zero_shot.variant_tables import Assay, read_assays

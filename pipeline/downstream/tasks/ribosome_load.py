@@ -28,7 +28,7 @@ from ..sequence_tasks.task_files import (
     read_sequence,
 )
 from ..task_report import PublishedScore
-from .task import Example, Split, TaskData
+from .task import Example, Kind, Split, TaskData
 
 VALIDATION_FRACTION = 0.1
 RANDOM, HUMAN = "Random7600", "Human7600"
@@ -62,7 +62,7 @@ class RibosomeLoadTask:
     Random7600, which is also reported, as the published script does.
     """
 
-    kind: Literal["binary", "multiclass", "regression"] = "regression"
+    kind: Kind = "regression"
     reads: Literal["cls", "tokens"] = "tokens"
     primary_metric = "R2"
     published_fit = PUBLISHED_FIT

@@ -35,7 +35,7 @@ from .splice_files import (
     read_introns,
     read_published,
 )
-from .task import Example, Split, TaskData
+from .task import Example, Kind, Split, TaskData
 
 HUMAN_FILE = "human_arabidopsis_602nt*.tsv*"
 VALIDATION_FRACTION = 0.1
@@ -68,7 +68,7 @@ class SpliceTask:
     Where the data folder holds the published layout, its training set and four species are read.
     """
 
-    kind: Literal["binary", "multiclass", "regression"] = "binary"
+    kind: Kind = "binary"
     reads: Literal["cls", "tokens"] = "cls"
     primary_metric = "F1"
     published: tuple[PublishedScore, ...] = ()

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from ..task_report import PublishedScore
 
+Kind = Literal["binary", "multiclass", "regression"]
+"""What a task's targets are."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
@@ -71,7 +74,7 @@ class SequenceTask(Protocol):
 
     name: str
     title: str
-    kind: Literal["binary", "multiclass", "regression"]
+    kind: Kind
     reads: Literal["cls", "tokens"]
     """What the head needs of the encoder: one row a sequence, or a row a token."""
     primary_metric: str

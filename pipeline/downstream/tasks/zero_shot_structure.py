@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ....model.weights import LoadedModel
 from ..baselines import find_viennarna
+from ..devices import choose_device
 from ..scores.signature import describe_programs
 from ..scores.unit_table import TABLE, write_table
 from ..structure import build_contact_map, rank_pairs
@@ -53,7 +54,6 @@ from ..zero_shot.masked_models import (
     MaskedSystem,
     build_masked_systems,
     build_predict,
-    choose_device,
 )
 from ..zero_shot.zero_shot_settings import ZeroShotStructureConfig
 from ..zero_shot.zero_shot_signature import build_zero_shot_signature, describe_source

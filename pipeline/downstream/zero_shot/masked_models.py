@@ -5,7 +5,7 @@ Shape suffixes: T packed tokens, V vocabulary.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from ....model.masked_lm import MaskedLM
 from ....model.weights import LoadedModel, build_random_twin
 
 PRETRAINED, RANDOM = "pretrained", "random encoder"
-DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 class MaskedSystem(NamedTuple):
@@ -24,15 +23,6 @@ class MaskedSystem(NamedTuple):
     name: str
     identity: dict[str, object]
     model: MaskedLM
-
-
-def choose_device(name: DeviceName) -> torch.device:
-    """The device asked for; auto is a GPU where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda but torch sees no GPU; set device=cpu")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def build_masked_systems(

@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from ....model.encoder import Encoder
 from ....model.weights import LoadedModel
+from ..devices import choose_device
 from ..kmers import encode_kmer_counts
 from ..representations.embed import EmbedConfig, embed_sequences
 from .cached_results import load_or_compute_array
-from .masked_models import MaskedSystem, build_masked_systems, choose_device
+from .masked_models import MaskedSystem, build_masked_systems
 from .zero_shot_settings import EmbeddingsConfig
 
 KMER = "k-mer"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from ..devices import DeviceName
 from ..kmers import MAX_K
 from ..representations.embed import EmbedConfig
 from ..scores.bootstrap import BootstrapConfig
-from .masked_models import DeviceName
 from .projection import MIN_POINTS, ProjectionName
 from .substitution_scores import CONVENTIONS, Convention
 

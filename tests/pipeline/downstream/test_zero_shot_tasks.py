@@ -9,6 +9,7 @@ import pytest
 
 from openrinalmo.model.weights import load_masked_lm
 from openrinalmo.pipeline.downstream.baselines import find_viennarna
+from openrinalmo.pipeline.downstream.devices import choose_device
 from openrinalmo.pipeline.downstream.representations.embed import EmbedConfig, embed_sequences
 from openrinalmo.pipeline.downstream.scores.bootstrap import BootstrapConfig
 from openrinalmo.pipeline.downstream.scores.unit_table import read_table
@@ -23,7 +24,6 @@ from openrinalmo.pipeline.downstream.zero_shot.contact_report import (
     METRICS,
     PROBE,
 )
-from openrinalmo.pipeline.downstream.zero_shot.masked_models import choose_device
 from openrinalmo.pipeline.downstream.zero_shot.substitution_scores import CONVENTIONS
 from openrinalmo.pipeline.downstream.zero_shot.zero_shot_settings import (
     EFFECT_PRESETS,
