@@ -23,15 +23,9 @@ from openrinalmo.pipeline.downstream.sequence_tasks import (
     sequence_sources,
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_config import (
-    PRESETS,
     SequenceConfig,
-    build_sequence_config,
-    refuse_idle,
 )
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_eval import evaluate_sequence_task
-from openrinalmo.pipeline.downstream.sequence_tasks.sequence_report import (
-    choose_precision,
-)
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_rows import write_rows
 from openrinalmo.pipeline.downstream.sequence_tasks.sequence_runs import (
     SequenceRun,
@@ -49,7 +43,6 @@ from openrinalmo.pipeline.downstream.tasks.classification import ClassificationT
 from openrinalmo.pipeline.downstream.tasks.ribosome_load import RibosomeLoadTask
 from openrinalmo.pipeline.downstream.tasks.splice import SpliceTask
 from openrinalmo.pipeline.downstream.tasks.task import TaskData
-from openrinalmo.pipeline.overrides import apply_overrides
 from support.families import write_checkpoint
 from support.sequence_tasks import (
     draw_sequence,
@@ -282,23 +275,6 @@ def test_published_rows_stand_beside_their_own_sets_only(tmp_path, checkpoint):
     assert not drawn.published
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (["lora_fit.peak_lr=0.1"], r"lora_fit decides nothing without lora in regimes=linear"),
-        (["regimes=lora", "lora_fit.lora.rank=4", "full_fit.epochs=3"], "full_fit decides nothing"),
-        (["regimes=full", "full_fit.lora.rank=4"], r"full_fit\.lora decides nothing there"),
-        (["systems=pretrained", "head_fit.epochs=3", "regimes=linear"], "head_fit decides nothing"),
-        (["systems=pretrained", "kmer_nt=3"], "kmer_nt decides nothing without k-mer in systems"),
-        (["seed=-1"], "seed must not be negative, got -1"),
-    ],
-)
-def test_settings_that_decide_nothing_are_refused(settings, message):
-    usual = build_sequence_config("quick", SpliceTask.published_fit)
-    with pytest.raises(ValueError, match=message):
-        refuse_idle(apply_overrides(usual, settings), usual)
-
-
 def test_a_signature_does_not_say_which_regimes_were_run(tmp_path, checkpoint):
     data = write_rfam(tmp_path / "data")
     task = ClassificationTask("rfam-type")
@@ -313,17 +289,6 @@ def test_a_signature_does_not_say_which_regimes_were_run(tmp_path, checkpoint):
         )
     }
     assert len(signatures) == 1
-
-
-@pytest.mark.parametrize(
-    ("regimes", "on_cpu", "on_gpu"),
-    [(("linear", "frozen"), "fp32", "fp32"), (("frozen", "full"), "fp32", "fp32+bf16")],
-)
-def test_the_precision_is_what_auto_means_on_the_device(regimes, on_cpu, on_gpu):
-    config = build_config(regimes=regimes)
-    for device, expected in (("cpu", on_cpu), ("cuda", on_gpu)):
-        precisions = [choose_precision(one, config, torch.device(device)) for one in regimes]
-        assert "+".join(dict.fromkeys(precisions)) == expected
 
 
 def test_files_of_one_name_are_told_apart(tmp_path):
@@ -411,22 +376,6 @@ def test_runs_are_kept_whole(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match="delete it and run again"):
         load_run(tmp_path, "random encoder", "frozen", "random", "abc")
-
-
-def test_presets_and_settings():
-    for preset in PRESETS:
-        config = build_sequence_config(preset, SpliceTask.published_fit)
-        assert config.preset == preset
-        assert config.full_fit == SpliceTask.published_fit
-        assert config.lora_fit.peak_lr > config.full_fit.peak_lr
-    changed = apply_overrides(build_config(), ["head_fit.epochs=3", "systems=k-mer,one-hot"])
-    assert changed.head_fit.epochs == 3
-    assert changed.systems == ("k-mer", "one-hot")
-    with pytest.raises(ValueError, match="preset must be one of"):
-        build_sequence_config("fast", BRIEF)
-    for field, value in (("systems", ()), ("max_test", -1), ("kmer_nt", 0)):
-        with pytest.raises(ValueError, match=field):
-            build_config(**{field: value})
 
 
 def test_an_empty_part_and_a_missing_gpu_are_refused(tmp_path, checkpoint):
