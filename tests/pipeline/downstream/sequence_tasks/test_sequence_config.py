@@ -1,5 +1,7 @@
 """Settings of tasks on whole sequences: presets, what is refused, what `auto` means."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def test_presets_and_settings():
         build_sequence_config("fast", RegimeConfig())
     for field, value in (("systems", ()), ("max_test", -1), ("kmer_nt", 0)):
         with pytest.raises(ValueError, match=field):
-            SequenceConfig(**{field: value})
+            replace(SequenceConfig(), **{field: value})
 
 
 @pytest.mark.parametrize(
